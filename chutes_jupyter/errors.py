@@ -1,0 +1,226 @@
+"""Every exception that this package raises on purpose.
+
+ChuteError
+├── SpecError            a declaration breaks a rule of the reference (also a ValueError)
+├── CaptureError         a name that the job function uses can't travel
+├── ConfigError          the workers file, or an option, is wrong
+│   └── UnknownWorker    no worker has that name
+├── WorkerError          a worker could not be reached or used
+│   ├── ConnectFailed    no connection: unreachable, refused, timed out
+│   │   ├── LoginFailed      reached, but the login was refused
+│   │   └── HostKeyError     the host's identity could not be confirmed
+│   │       ├── UnknownHostKey   never seen before
+│   │       └── ChangedHostKey   not the key that is on record
+│   ├── ConnectionLost   the connection broke while it was in use
+│   ├── AgentFailed      the agent could not be started, or broke the protocol
+│   └── RequestRefused   the agent answered that it can't do this (carries its code)
+├── JobNotFound          no job has that id, or more than one begins with it
+├── JobError             a job ended without success
+│   ├── JobFailed        the function raised, its process died, or it could not start
+│   ├── JobCancelled     cancelled; `.value` holds what the function returned, if it did
+│   ├── JobTimedOut      its timeout passed; `.value` likewise
+│   └── JobLost          the worker knows no ending, or never had the job
+├── ResultError          the result can't be read here
+├── OutputsError         outputs could not be mirrored
+└── WaitTimeout          a wait ran out of time; the job goes on (also a TimeoutError)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "AgentFailed",
+    "CaptureError",
+    "ChangedHostKey",
+    "ChuteError",
+    "ConfigError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "HostKeyError",
+    "JobCancelled",
+    "JobError",
+    "JobFailed",
+    "JobLost",
+    "JobNotFound",
+    "JobTimedOut",
+    "LoginFailed",
+    "OutputsError",
+    "RequestRefused",
+    "ResultError",
+    "SpecError",
+    "UnknownHostKey",
+    "UnknownWorker",
+    "WaitTimeout",
+    "WorkerError",
+]
+
+
+class ChuteError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class SpecError(ChuteError, ValueError):
+    """A declaration breaks a rule of the reference.
+
+    Parameters
+    ----------
+    field : str
+        What was wrong, as the person wrote it (``timeout``, ``ports[1].name``).
+    value : object
+        The refused value.
+    rule : str
+        What is allowed.
+    example : str
+        How to write it.
+    """
+
+    def __init__(self, field: str, value: object, rule: str, example: str = "") -> None:
+        self.field, self.value, self.rule, self.example = field, value, rule, example
+        message = f"{field}={value!r}: {rule}."
+        if example:
+            message += f" Write it like {example}"
+        super().__init__(message)
+
+
+class CaptureError(ChuteError):
+    """A name that the job function uses can't travel to the worker."""
+
+
+class ConfigError(ChuteError):
+    """The workers file, or an option, is wrong."""
+
+
+class UnknownWorker(ConfigError):
+    """No worker has that name."""
+
+
+class WorkerError(ChuteError):
+    """A worker could not be reached or used."""
+
+
+class ConnectFailed(WorkerError):
+    """No connection to the worker: unreachable, refused, or timed out."""
+
+
+class LoginFailed(ConnectFailed):
+    """The worker was reached, but it refused the login."""
+
+
+class HostKeyError(ConnectFailed):
+    """The host's identity could not be confirmed.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do next.
+    fingerprint : str
+        The fingerprint that the host presented, as ``SHA256:…``.
+    """
+
+    def __init__(self, message: str, fingerprint: str = "") -> None:
+        self.fingerprint = fingerprint
+        super().__init__(message)
+
+
+class UnknownHostKey(HostKeyError):
+    """The host has never been seen before."""
+
+
+class ChangedHostKey(HostKeyError):
+    """The host's key is not the one on record."""
+
+
+class ConnectionLost(WorkerError):
+    """The connection broke while it was in use; jobs go on."""
+
+
+class AgentFailed(WorkerError):
+    """The agent could not be started, or what it sent broke the protocol."""
+
+
+class RequestRefused(WorkerError):
+    """The agent answered that it can't do what was asked.
+
+    Parameters
+    ----------
+    code : str
+        The agent's word for the reason (``unknown_job``, ``other_spec``, …).
+    message : str
+        The reason in a sentence.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class JobNotFound(ChuteError):
+    """No job has that id, or more than one begins with it."""
+
+
+class JobError(ChuteError):
+    """A job ended without success.
+
+    Parameters
+    ----------
+    message : str
+        Which job, how it ended and why.
+    value : object, optional
+        What the function returned, where it did.
+    """
+
+    def __init__(self, message: str, *, value: Any = None) -> None:
+        self.value = value
+        super().__init__(message)
+
+
+class JobFailed(JobError):
+    """The function raised, its process died, or the job could not start.
+
+    Parameters
+    ----------
+    message : str
+        Which job and why.
+    remote_traceback : str, optional
+        The traceback as the worker formatted it; its frames point at the cell's own lines.
+    exception_type : str, optional
+        The qualified name of the exception's type on the worker.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        value: Any = None,
+        remote_traceback: str = "",
+        exception_type: str = "",
+    ) -> None:
+        self.remote_traceback = remote_traceback
+        self.exception_type = exception_type
+        text = f"{message}\n\n{remote_traceback}" if remote_traceback else message
+        super().__init__(text, value=value)
+
+
+class JobCancelled(JobError):
+    """The job was cancelled; `.value` holds what the function returned, if it did."""
+
+
+class JobTimedOut(JobError):
+    """The job's timeout passed; `.value` holds what the function returned, if it did."""
+
+
+class JobLost(JobError):
+    """The worker knows no ending of the job, or never had it."""
+
+
+class ResultError(ChuteError):
+    """The result is on the worker but can't be read here."""
+
+
+class OutputsError(ChuteError):
+    """Outputs could not be mirrored."""
+
+
+class WaitTimeout(ChuteError, TimeoutError):
+    """A wait ran out of time; what was waited for goes on."""

@@ -5,6 +5,7 @@ ChuteError
 ├── CaptureError         a name that the job function uses can't travel
 ├── ConfigError          the workers file, or an option, is wrong
 │   └── UnknownWorker    no worker has that name
+├── UsageError           a magic or command was written wrongly
 ├── WorkerError          a worker could not be reached or used
 │   ├── ConnectFailed    no connection: unreachable, refused, timed out
 │   │   ├── LoginFailed      reached, but the login was refused
@@ -51,6 +52,7 @@ __all__ = [
     "SpecError",
     "UnknownHostKey",
     "UnknownWorker",
+    "UsageError",
     "WaitTimeout",
     "WorkerError",
 ]
@@ -58,6 +60,16 @@ __all__ = [
 
 class ChuteError(Exception):
     """Base of every error that this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are pickled by calling the class with `args`, which is only the message.
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+def _restore(kind: type[ChuteError], args: tuple[Any, ...], state: dict[str, Any]) -> ChuteError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class SpecError(ChuteError, ValueError):
@@ -93,6 +105,10 @@ class ConfigError(ChuteError):
 
 class UnknownWorker(ConfigError):
     """No worker has that name."""
+
+
+class UsageError(ChuteError):
+    """A magic or command was written wrongly; the message says how it is written."""
 
 
 class WorkerError(ChuteError):

@@ -37,7 +37,7 @@ State = Literal[
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 
 _PORT_NAME = re.compile(r"[a-z]+[0-9]*")
-_DURATION = re.compile(r"([0-9]+)\s*(s|m|h)?")
+_DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -75,9 +75,14 @@ class Port:
         if not match:
             raise SpecError("--port", text, "must be NAME:PORT/PROTO", example)
         name, number, proto = match.groups()
-        if not number.isascii() or not number.isdigit():
+        if not re.fullmatch("[0-9]{1,9}", number):
             raise SpecError("--port", text, f"the port {number!r} is not a whole number", example)
-        return cls(name, int(number), proto)  # type: ignore[arg-type]  # checked in __post_init__
+        try:
+            return cls(name, int(number), proto)  # type: ignore[arg-type]  # checked there
+        except SpecError as error:
+            part = error.field.partition(".")[2]
+            rule = f"the {part} {error.value!r} {error.rule}"
+            raise SpecError("--port", text, rule, example) from None
 
 
 def _check_port(port: Port, where: str) -> None:
@@ -111,8 +116,17 @@ def check_ports(
     if isinstance(ports, (str, bytes, Mapping, Port)) or not isinstance(ports, Iterable):
         raise SpecError("ports", ports, "must be a list of ports", example)
     checked = [_as_port(item, f"ports[{index}]") for index, item in enumerate(ports)]
+    _check_unique(checked, example)
     if ssh and not any(port.port == SSH_PORT for port in checked):
+        for index, port in enumerate(checked):
+            if port.name == "ssh":
+                rule = f"with ssh=True this name belongs to port {SSH_PORT}"
+                raise SpecError(f"ports[{index}].name", port.name, rule, example)
         checked.append(Port("ssh", SSH_PORT, "tcp"))
+    return tuple(checked)
+
+
+def _check_unique(checked: list[Port], example: str) -> None:
     for index, port in enumerate(checked):
         for earlier in checked[:index]:
             if port.port == earlier.port:
@@ -121,7 +135,6 @@ def check_ports(
             if port.name == earlier.name:
                 rule = f"already the name of port {earlier.port}; each name may be used once"
                 raise SpecError(f"ports[{index}].name", port.name, rule, example)
-    return tuple(checked)
 
 
 def _as_port(item: object, where: str) -> Port:
@@ -162,10 +175,13 @@ def parse_timeout(text: str) -> int | None:
     if cleaned == "none":
         return None
     match = _DURATION.fullmatch(cleaned)
-    if not match or not cleaned.isascii():
-        rule = "must be seconds, a number with s, m or h, or none"
-        raise SpecError("--timeout", text, rule, "--timeout 90m")
-    return check_timeout(int(match[1]) * _UNITS[match[2] or "s"])
+    low, high = TIMEOUT_RANGE
+    if match:
+        seconds = int(match[1]) * _UNITS[match[2] or "s"]
+        if low <= seconds <= high:
+            return seconds
+    rule = f"must be seconds, or a number with s, m or h, from {low} s to {high} s, or none"
+    raise SpecError("--timeout", text, rule, "--timeout 90m")
 
 
 def check_flag(name: str, value: object) -> bool:
@@ -203,7 +219,10 @@ class JobOptions:
     def __post_init__(self) -> None:
         check_flag("ssh", self.ssh)
         check_flag("upload", self.upload)
-        object.__setattr__(self, "ports", check_ports(self.ports, ssh=self.ssh))
+        # Kept for `changed`: the SSH port that ssh=True adds must go again with ssh=False.
+        declared = check_ports(self.ports)
+        object.__setattr__(self, "_declared", declared)
+        object.__setattr__(self, "ports", check_ports(declared, ssh=self.ssh))
         check_timeout(self.timeout)
         object.__setattr__(self, "grace", check_grace(self.grace))
         if not isinstance(self.worker, str) or not self.worker:
@@ -212,11 +231,12 @@ class JobOptions:
     def changed(self, **changes: Any) -> JobOptions:
         """Return a copy with some options changed, checked again."""
         names = set(self.__dataclass_fields__)
-        for name in changes:
+        for name, value in changes.items():
             if name not in names:
                 rule = f"no such option; there are {', '.join(sorted(names))}"
-                raise SpecError(name, changes[name], rule)
-        return replace(self, **changes)
+                raise SpecError(name, value, rule, ".options(timeout=3600)")
+        declared = self._declared  # type: ignore[attr-defined]  # set in __post_init__
+        return replace(self, **{"ports": declared, **changes})
 
 
 def new_job_id() -> str:

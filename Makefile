@@ -1,0 +1,38 @@
+# What a contributor types is what CI runs: each target is one script in scripts/.
+.PHONY: help demo lab test check format bench setup clean
+
+help:
+	@echo "make demo     set up, run the quickstart without a browser, say what happened"
+	@echo "make lab      open the quickstart in JupyterLab"
+	@echo "make test     set up whatever is missing, check, then run every test"
+	@echo "make check    ruff, mypy for three platforms, the layers"
+	@echo "make format   let ruff format and sort what it can"
+	@echo "make bench    each case beside its peer: median, spread, ratio"
+	@echo "make clean    remove what make made"
+
+demo:
+	@scripts/setup demo
+	@.venv/bin/python scripts/demo.py
+
+lab:
+	@scripts/setup demo
+	@.venv/bin/jupyter lab notebooks/quickstart.ipynb
+
+test:
+	@scripts/test
+
+check:
+	@scripts/check
+
+format:
+	@scripts/setup dev
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench:
+	@scripts/system
+	@scripts/setup test
+	@.venv/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,323 @@
+"""Values to bytes and back, without pickle: job data outward, results homeward.
+
+What comes back is what went in, to the type; what can't is refused by its place in the value.
+Reading runs no code that the bytes name, and whatever the bytes are, it fails with `CodecError`
+alone: a worker may belong to a stranger.
+
+Layout, integers big-endian: `MAGIC`, the length of the header (u64), the number of blobs (u32),
+the length of each blob (u64), the header, the blobs. The header is JSON. There ``null``,
+booleans, numbers and strings are themselves, an object is a dict whose keys are all strings,
+and an array is ``[tag, …]``: everything else. Raw bytes lie in the blobs, each used once and in
+the order of the header, so that no short message can unfold into a huge value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import sys
+from typing import Any, Callable, Dict, List, Tuple, Union
+
+from . import arrays
+from .arrays import Buffer
+from .refusals import ELEMENT, KEY, CodecError, Place, Words, malformed, name_of, refusal
+
+__all__ = ["MAX_DEPTH", "CodecError", "dumps", "loads"]
+
+#: The last byte is the version of the format.
+MAGIC = b"\x93chutes\x01"
+#: How deep lists, dicts and the like may lie within each other.
+MAX_DEPTH = 200
+
+_SIZES = struct.Struct("!QI")
+_DOUBLE = struct.Struct("!d")
+_SMALL = 1 << 63
+#: Numbers in the header have 19 digits at the most; reading a huge one takes quadratic time.
+_HUGE_NUMBER = re.compile(rb"[0-9]{400}")
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+
+def dumps(value: object, name: str = "value") -> bytes:
+    """Return the bytes of a value.
+
+    Parameters
+    ----------
+    value : object
+        None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set,
+        frozenset, range, dates and times, paths, Decimal, Fraction, UUID, NumPy arrays and
+        scalars, and these within each other. Of exactly these types: a subclass would come
+        back as something else.
+    name : str
+        What errors call the value. With ``""`` they begin at the keys of the outermost dict
+        (``job_data["cfg"]`` for ``{"job_data": {"cfg": …}}``).
+
+    Raises
+    ------
+    CodecError
+        If something in the value can't travel; the message says where it is, what it is and
+        what to do.
+    """
+    writer = _Writer()
+    place = (None, Words(name))
+    try:
+        node = writer.node(value, place)
+        header = json.dumps(
+            node, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+        ).encode("utf-8")
+        sizes = [memoryview(blob).nbytes for blob in writer.blobs]
+        table = struct.pack("!%dQ" % len(sizes), *sizes)
+        prefix = MAGIC + _SIZES.pack(len(header), len(sizes))
+        return b"".join((prefix, table, header, *writer.blobs))
+    except RecursionError as error:
+        raise CodecError("%s is nested too deeply: flatten it." % (name or "value")) from error
+    except MemoryError as error:
+        raise CodecError(
+            "%s is too large for this machine's memory: write it to a file." % (name or "value")
+        ) from error
+
+
+def loads(data: Buffer) -> Any:
+    """Return the value whose bytes these are.
+
+    Raises
+    ------
+    CodecError
+        If the bytes are not such a value, or hold one that can't be built here (a NumPy array
+        where NumPy is missing).
+    """
+    try:
+        header, blobs = _split(memoryview(data).cast("B"))
+        reader = _Reader(blobs)
+        value = reader.value(_parse(header), 0)
+        reader.finish()
+        return value
+    except CodecError:
+        raise
+    except Exception as error:  # whatever a stranger's bytes make NumPy raise
+        raise malformed("%s: %.200s" % (type(error).__name__, error)) from error
+
+
+def _split(data: memoryview) -> Tuple[bytes, List[memoryview]]:
+    start = len(MAGIC)
+    if data.nbytes < start + _SIZES.size or data[: start - 1] != MAGIC[:-1]:
+        raise malformed("they don't begin like one")
+    if data[start - 1] != MAGIC[-1]:
+        raise CodecError(
+            "this value is of format %d, and %d is what this version reads: "
+            "use the same chutes_jupyter on both sides." % (data[start - 1], MAGIC[-1])
+        )
+    head, count = _SIZES.unpack_from(data, start)
+    start += _SIZES.size
+    if count * 8 + head > data.nbytes - start:
+        raise malformed("they are cut short")
+    sizes = struct.unpack_from("!%dQ" % count, data, start)
+    start += count * 8
+    header = bytes(data[start : start + head])
+    start += head
+    if sum(sizes) != data.nbytes - start:
+        raise malformed("their lengths don't add up")
+    blobs = []
+    for size in sizes:
+        blobs.append(data[start : start + size])
+        start += size
+    return header, blobs
+
+
+def _parse(header: bytes) -> Any:
+    if sys.getrecursionlimit() > 2000:
+        # Someone raised the limit: the parser would overflow the C stack instead of raising.
+        _check_depth(header)
+    if _HUGE_NUMBER.search(header):
+        return json.loads(header.decode("utf-8"), parse_int=_short_int, parse_constant=_no_number)
+    return json.loads(header.decode("utf-8"), parse_constant=_no_number)
+
+
+def _check_depth(header: bytes) -> None:
+    depth = 0
+    for token in _BRACKETS.finditer(header):
+        mark = token.group()
+        if mark in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH + 10:
+                raise malformed("nested too deeply")
+        elif mark in (b"]", b"}"):
+            depth -= 1
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > 20:
+        raise malformed("a number is too long")
+    return int(digits)
+
+
+def _no_number(text: str) -> float:
+    raise malformed("%s is no JSON" % text)
+
+
+_SEQUENCES: Dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_MAKERS: Dict[str, Callable[[Any], Any]] = {tag: kind for kind, tag in _SEQUENCES.items()}
+_PLAIN = (dict, *_SEQUENCES, int, float, str, bytes, bytearray)
+#: All that can be wrong inside of a date, path or number: a time zone of someone's own.
+_PART = Words(" (its time zone)")
+
+
+# -- Writing -----------------------------------------------------------------------------------
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.blobs: List[Buffer] = []
+        self._around: List[int] = []
+
+    def node(self, value: Any, place: Place) -> Any:
+        kind = type(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return value if -_SMALL <= value < _SMALL else self._big(value)
+        if kind is float:
+            # A number that differs from itself, or from its finite part, is none of JSON's.
+            return value if value - value == 0 else ["float", _DOUBLE.pack(value).hex()]
+        if kind is str:
+            return value if _plain(value) else self._blob("str", _utf8(value))
+        if kind is bytes or kind is bytearray:
+            return self._blob(kind.__name__, value)
+        if kind is dict or kind in _SEQUENCES:
+            return self._container(value, place)
+        return self._other(value, place)
+
+    def _other(self, value: Any, place: Place) -> Any:
+        packed = arrays.pack(value, place)
+        if packed is not None:
+            tag, description, blob = packed
+            node = [tag, self.node(description, place)]
+            self.blobs.append(blob)
+            return node
+        # Late: dates, paths and exact numbers together would be half of this program's start.
+        from . import records
+
+        record = records.record_for(type(value))
+        if record is not None:
+            parts = records.pack(record, value, place)
+            return [record.tag] + [self.node(part, (place, _PART)) for part in parts]
+        raise refusal(value, place, (*_PLAIN, *records.RECORDS))
+
+    def _blob(self, tag: str, blob: Buffer) -> List[str]:
+        self.blobs.append(blob)
+        return [tag]
+
+    def _big(self, value: int) -> List[str]:
+        size = value.bit_length() // 8 + 1
+        return self._blob("int", value.to_bytes(size, "big", signed=True))
+
+    def _container(self, value: Any, place: Place) -> Any:
+        if id(value) in self._around:
+            raise CodecError(
+                "%s is a %s that contains itself: it can't travel. Take the cycle out."
+                % (name_of(place), type(value).__name__)
+            )
+        if len(self._around) >= MAX_DEPTH:
+            raise CodecError(
+                "%s is nested deeper than %d levels: flatten it." % (name_of(place), MAX_DEPTH)
+            )
+        self._around.append(id(value))
+        node = self._dict(value, place) if type(value) is dict else self._items(value, place)
+        self._around.pop()
+        return node
+
+    def _items(self, value: Any, place: Place) -> List[Any]:
+        tag = _SEQUENCES[type(value)]
+        node = self.node
+        items: List[Any] = [tag]
+        if tag in ("list", "tuple"):
+            items += [node(item, (place, index)) for index, item in enumerate(value)]
+        else:
+            items += [node(item, (place, ELEMENT)) for item in value]
+        return items
+
+    def _dict(self, value: Dict[Any, Any], place: Place) -> Any:
+        items = list(value.items())
+        if all(type(key) is str and _plain(key) for key, _ in items):
+            return {key: self.node(item, (place, key)) for key, item in items}
+        node: List[Any] = ["dict"]
+        for key, item in items:
+            node.append(self.node(key, (place, KEY)))
+            node.append(self.node(item, (place, key)))
+        return node
+
+
+def _plain(text: str) -> bool:
+    """Whether JSON as UTF-8 keeps the string: it does unless there are lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+# -- Reading -----------------------------------------------------------------------------------
+
+
+class _Reader:
+    def __init__(self, blobs: List[memoryview]) -> None:
+        self._blobs = iter(blobs)
+
+    def finish(self) -> None:
+        if next(self._blobs, None) is not None:
+            raise malformed("a blob is left over")
+
+    def value(self, node: Any, depth: int) -> Any:
+        kind = type(node)
+        if kind is not dict:
+            return self._tagged(node, depth) if kind is list else node
+        self._limit(depth)
+        return {key: self.value(item, depth + 1) for key, item in node.items()}
+
+    def _limit(self, depth: int) -> None:
+        # Records add a level or two inside the innermost container.
+        if depth > MAX_DEPTH + 8:
+            raise malformed("nested too deeply")
+
+    def _tagged(self, node: List[Any], depth: int) -> Any:
+        self._limit(depth)
+        tag = node[0]
+        if type(tag) is not str:
+            raise malformed("a tag is missing")
+        if tag in _RAW and len(node) == 1:
+            return _RAW[tag](self._next())
+        if tag == "float" and len(node) == 2:
+            return _DOUBLE.unpack(bytes.fromhex(node[1]))[0]
+        value = self.value
+        items = [value(item, depth + 1) for item in node[1:]]
+        if tag in _MAKERS:
+            return _MAKERS[tag](items)
+        if tag == "dict" and len(items) % 2 == 0:
+            return dict(zip(items[::2], items[1::2]))
+        if tag in arrays.TAGS and len(items) == 1:
+            return arrays.unpack(tag, items[0], self._next())
+        from . import records
+
+        if tag in records.BY_TAG:
+            return records.unpack(records.BY_TAG[tag], items)
+        raise malformed("unknown tag %.40r" % tag)
+
+    def _next(self) -> memoryview:
+        blob = next(self._blobs, None)
+        if blob is None:
+            raise malformed("a blob is missing")
+        return blob
+
+
+_RAW: Dict[str, Callable[[memoryview], Union[str, int, bytes, bytearray]]] = {
+    "bytes": bytes,
+    "bytearray": bytearray,
+    "str": lambda blob: str(blob, "utf-8", "surrogatepass"),
+    "int": lambda blob: int.from_bytes(blob, "big", signed=True),
+}

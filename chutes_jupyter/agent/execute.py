@@ -1,0 +1,231 @@
+"""The job's own process: runs the start-up hooks and the function, and says how it ended.
+
+Started by the supervisor with the interpreter of the worker's jobs. It hears ``cancel`` and
+``interrupt`` over a socket on a thread of its own, so that the cancel event is set even
+while the function blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import os
+import socket
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any, Callable, Dict, Literal, Optional
+
+from . import cells, codec
+from .journal import write_bytes
+
+#: How much of a traceback travels, in characters; its end matters most.
+_TRACEBACK = 60_000
+#: Frames of these folders are not the person's.
+_OURS = tuple(os.path.dirname(os.path.abspath(path)) for path in (__file__, asyncio.__file__))
+
+
+class CancelEvent(asyncio.Event):
+    """An `asyncio.Event` that any thread may set and ask, even while the loop is blocked."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._flag = threading.Event()
+        self._home = loop
+
+    def is_set(self) -> bool:
+        """Whether the job was asked to end."""
+        return self._flag.is_set()
+
+    def set(self) -> None:
+        """Ask the job to end."""
+        self._flag.set()
+        try:
+            self._home.call_soon_threadsafe(super().set)
+        except RuntimeError:  # the loop is closed: nobody waits in it any more
+            return
+
+    def clear(self) -> None:
+        """Take the request back, as `asyncio.Event` allows."""
+        self._flag.clear()
+        super().clear()
+
+    async def wait(self) -> "Literal[True]":
+        """Wait until the job is asked to end."""
+        if not self._flag.is_set():
+            await super().wait()
+        return True
+
+    def wait_blocking(self, timeout: Optional[float] = None) -> bool:
+        """Block this thread until the job is asked to end, at most `timeout` seconds."""
+        return self._flag.wait(timeout)
+
+
+class Chute:
+    """What the function knows as `self`; start-up hooks may set anything on it."""
+
+    cancel_event: CancelEvent
+
+    def __init__(self, facts: Dict[str, Any]) -> None:
+        self.__dict__.update(facts)
+
+
+class _Link:
+    """The way to and from the supervisor."""
+
+    def __init__(self, fd: int) -> None:
+        self._sock = socket.socket(fileno=fd)
+        self._sock.set_inheritable(False)
+
+    def say(self, **words: Any) -> None:
+        self._sock.sendall(json.dumps(words).encode("ascii") + b"\n")
+
+    def listen(self, on_cancel: Callable[[], None], on_interrupt: Callable[[], None]) -> None:
+        def hear() -> None:
+            while True:
+                words = self._sock.recv(1024)
+                if not words:
+                    return  # the supervisor is dead; the guardian ends us
+                if b"cancel" in words:
+                    on_cancel()
+                if b"interrupt" in words:
+                    on_interrupt()
+
+        threading.Thread(target=hear, name="chute-cancel", daemon=True).start()
+
+
+def main() -> None:
+    """Run the job whose directory and socket the command line names."""
+    agent_root, path, fd = sys.argv[1:4]
+    # Found last, so that it can't hide a module of the person's.
+    sys.path.remove(agent_root)
+    sys.path.append(agent_root)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # both are TextIOWrapper
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")  # programs that the job starts print live, too
+    link = _Link(int(fd))
+    try:
+        with open(os.path.join(path, "payload.bin"), "rb") as file:
+            payload = codec.loads(file.read())
+        sys.argv = [payload["job"]]
+        value = _run(payload, os.path.join(path, "output"), link)
+        write_bytes(os.path.join(path, "result.bin"), codec.dumps(value))
+    except BaseException as error:
+        link.say(raised=_tell(error))
+        _flush()
+        if not isinstance(error, (Exception, SystemExit, asyncio.CancelledError)):
+            raise
+        sys.exit(1)
+    link.say(returned=True)
+    _flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError):  # the function closed it
+            stream.flush()
+
+
+def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    chute = Chute(payload.get("chute", {}))
+    chute.cancel_event = CancelEvent(loop)
+    job_data = dict(payload["job_data"], output_dir=output_dir)
+
+    async def way() -> Any:
+        loaded = cells.load(payload)
+        for hook in loaded.hooks:
+            answer = hook(chute)
+            if inspect.isawaitable(answer):
+                await answer
+        link.say(running="%d.%d.%d" % sys.version_info[:3])
+        if inspect.iscoroutinefunction(loaded.job):
+            return await loaded.job(chute, **job_data)
+        return await _in_thread(loop, lambda: loaded.job(chute, **job_data))
+
+    task = loop.create_task(way())
+    link.listen(chute.cancel_event.set, lambda: _cancel(loop, task))
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
+    try:
+        loop.call_soon_threadsafe(task.cancel)
+    except RuntimeError:  # the loop is closed: the function has just ended
+        return
+
+
+async def _in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> Any:
+    """Run a plain function in a daemon thread: one that blocks for ever can't hold the exit."""
+    future: "asyncio.Future[Any]" = loop.create_future()
+
+    def settle(result: Any, error: Optional[BaseException]) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def body() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as caught:
+            # StopIteration can't be set on a future; SystemExit would end the loop unsaid.
+            plain = isinstance(caught, Exception) and not isinstance(caught, StopIteration)
+            error = caught if plain else _Ended(caught)
+        loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=body, name="chute-job", daemon=True).start()
+    return await future
+
+
+class _Ended(Exception):
+    """Carries an exception that a future can't."""
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(repr(original))
+        self.original = original
+
+
+def _tell(error: BaseException) -> Dict[str, str]:
+    """Return an exception as the supervisor writes it down."""
+    if isinstance(error, _Ended):
+        error = error.original
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "__main__")
+        else ("%s.%s" % (kind.__module__, kind.__qualname__))
+    )
+    if isinstance(error, codec.CodecError):
+        message = "the returned value can't travel: %s" % error
+    elif isinstance(error, SystemExit):
+        message = "the function called sys.exit(%r)" % (error.code,)
+    else:
+        message = "%s: %s" % (name, error) if str(error) else name
+    shown = error.with_traceback(_own_frames(error.__traceback__))
+    lines = traceback.format_exception(type(shown), shown, shown.__traceback__)
+    text = "".join(lines)
+    if len(text) > _TRACEBACK:
+        text = text[: _TRACEBACK // 4] + "\n  …\n" + text[-3 * _TRACEBACK // 4 :]
+    return {"type": name, "message": message[:10_000], "traceback": text}
+
+
+def _own_frames(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """Leave out our own frames at the top, and asyncio's: people want to see theirs."""
+    first = trace
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+            return trace
+        trace = trace.tb_next
+    return first

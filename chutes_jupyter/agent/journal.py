@@ -1,0 +1,281 @@
+"""The job directory: the names of its files, numbered events, and who owns it.
+
+The directory is the truth about a job. Its supervisor alone writes it, under a lock that the
+kernel releases when the supervisor dies; anyone of the same user may read it at any time.
+Files that are read whole are written beside and renamed; the log and the events only grow.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import time
+from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+
+Event = Dict[str, Any]
+
+TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class JournalError(Exception):
+    """The job directory isn't there, or isn't what it should be."""
+
+
+class JobDir:
+    """Every path of one job.
+
+    Parameters
+    ----------
+    root : str
+        The agent's folder on this worker.
+    job_id : str
+        32 hexadecimal digits; anything else is refused, since it becomes part of a path.
+    """
+
+    def __init__(self, root: str, job_id: str) -> None:
+        if not isinstance(job_id, str) or not _ID.match(job_id):
+            raise JournalError("not a job id: %r" % (job_id,))
+        self.root = root
+        self.id = job_id
+        self.path = os.path.join(root, "jobs", job_id)
+        self.spec = os.path.join(self.path, "spec.json")
+        self.payload = os.path.join(self.path, "payload.bin")
+        self.events = os.path.join(self.path, "events.jsonl")
+        self.log = os.path.join(self.path, "log")
+        self.log_index = os.path.join(self.path, "log.idx")
+        self.output = os.path.join(self.path, "output")
+        self.tmp = os.path.join(self.path, "tmp")
+        self.work = os.path.join(self.path, "work")
+        self.outputs = os.path.join(self.path, "outputs.json")
+        self.result = os.path.join(self.path, "result.bin")
+        self.control = os.path.join(self.path, "control")
+        self.cancel = os.path.join(self.path, "cancel.json")
+        self.lock = os.path.join(self.path, "lock")
+        self.errors = os.path.join(self.path, "agent.log")
+
+    def exists(self) -> bool:
+        """Whether the job was ever claimed here."""
+        return os.path.exists(self.spec)
+
+    def read_spec(self) -> Dict[str, Any]:
+        """Return the spec that the job was submitted with."""
+        spec = read_json(self.spec)
+        if not isinstance(spec, dict):
+            raise JournalError("no spec in %s" % self.path)
+        return spec
+
+
+def job_ids(root: str) -> List[str]:
+    """Return the ids of every job under `root`, sorted."""
+    try:
+        names = os.listdir(os.path.join(root, "jobs"))
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if _ID.match(name))
+
+
+def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]) -> bool:
+    """Make the job directory, whole or not at all, and say whether this call made it.
+
+    Parameters
+    ----------
+    payload : bytes
+        The payload, unless `staged` names a file that holds it.
+    """
+    job = JobDir(root, spec["id"])
+    fresh = os.path.join(root, "jobs", ".new-%s-%d" % (job.id, os.getpid()))
+    os.makedirs(fresh, mode=0o700)
+    if staged is None:
+        write_bytes(os.path.join(fresh, "payload.bin"), payload)
+    else:
+        os.rename(staged, os.path.join(fresh, "payload.bin"))
+    write_json(os.path.join(fresh, "spec.json"), spec)
+    for name in ("output", "tmp", "work"):
+        os.mkdir(os.path.join(fresh, name), 0o700)
+    try:
+        os.rename(fresh, job.path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        discard(fresh)
+        return False
+    sync_folder(os.path.dirname(job.path))
+    return True
+
+
+def discard(path: str) -> None:
+    """Remove a folder that holds only plain files and empty folders of our own."""
+    for entry in os.listdir(path):
+        inner = os.path.join(path, entry)
+        if os.path.isdir(inner):
+            os.rmdir(inner)
+        else:
+            os.unlink(inner)
+    os.rmdir(path)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a file that is there whole or not at all, readable by its owner alone."""
+    beside = "%s.%d.new" % (path, os.getpid())
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    os.replace(beside, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write a value as JSON; see `write_bytes`."""
+    write_bytes(path, json.dumps(value, separators=(",", ":")).encode("ascii"))
+
+
+def read_json(path: str) -> Any:
+    """Return what a JSON file holds, or None where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read().decode("utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(path: str) -> None:
+    """Make the entries of a folder survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Lock:
+    """The right to write a job directory; the kernel gives it back when its holder dies.
+
+    A POSIX record lock: a child made by fork does not hold it, and it works on NFS. It is
+    also lost when the process closes *any* descriptor of the file, so the file has no other
+    use.
+    """
+
+    def __init__(self, job: JobDir) -> None:
+        self._path = job.lock
+        self._fd: Optional[int] = None
+
+    def take(self, patience: float = 0.0) -> bool:
+        """Try to become the owner, for `patience` seconds at the most."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    os.close(fd)
+                    raise
+            else:
+                self._fd = fd
+                return True
+            if time.monotonic() >= deadline:
+                os.close(fd)
+                return False
+            time.sleep(0.005)
+
+    def release(self) -> None:
+        """Give the ownership back."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def owned(job: JobDir) -> bool:
+    """Whether some process owns the job directory: its supervisor lives."""
+    lock = Lock(job)
+    if not lock.take():
+        return True
+    lock.release()
+    return False
+
+
+class EventLog:
+    """The numbered events of one job, read piece by piece as they are written."""
+
+    def __init__(self, job: JobDir) -> None:
+        self._path = job.events
+        self._offset = 0
+        self.events: List[Event] = []
+
+    def refresh(self) -> bool:
+        """Read what was added, and say whether that was anything."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return False
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self.events.extend(json.loads(line.decode("utf-8")) for line in whole.splitlines())
+        return bool(whole)
+
+    @property
+    def state(self) -> Optional[str]:
+        """The newest state, or None before the first event."""
+        for event in reversed(self.events):
+            if event["type"] == "state":
+                return str(event["state"])
+        return None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in TERMINAL
+
+
+class EventWriter:
+    """Adds numbered events; only the owner of the job directory may have one."""
+
+    def __init__(self, job: JobDir) -> None:
+        log = EventLog(job)
+        log.refresh()
+        self.state = log.state
+        self._number = log.events[-1]["n"] if log.events else 0
+        self._file: BinaryIO = open(job.events, "ab", buffering=0)  # noqa: SIM115 - lives as long as the job
+        _cut_torn_tail(job.events)
+
+    def write(self, type: str, durable: bool = False, **fields: Any) -> int:
+        """Add an event and return its number; `durable` makes it survive a power cut."""
+        self._number += 1
+        event = dict(fields, n=self._number, t=time.time(), type=type)
+        self._file.write(json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n")
+        if durable:
+            os.fsync(self._file.fileno())
+        if type == "state":
+            self.state = fields["state"]
+        return self._number
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _cut_torn_tail(path: str) -> None:
+    """Drop half a line that a writer left when it died in the middle of it."""
+    with open(path, "r+b") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            file.truncate(whole)
+
+
+def read_piece(path: str, offset: int, limit: int) -> Tuple[bytes, int]:
+    """Return up to `limit` bytes of a file from `offset` on, and the file's size."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return b"", 0
+    try:
+        size = os.fstat(fd).st_size
+        return os.pread(fd, min(limit, max(0, size - offset)), offset), size
+    finally:
+        os.close(fd)

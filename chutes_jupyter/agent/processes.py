@@ -1,0 +1,157 @@
+"""Finding and ending every process of a job, also those that tried to get away.
+
+On Linux a *subreaper* inherits the orphans among its descendants, so a process that forked
+twice, called setsid or cleared its environment is still found below its guardian. Elsewhere
+the job's process group is all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import Dict, List, Optional
+
+#: Set in the environment of every process of a job: the last way to find one.
+MARK = "CHUTE_JOB_ID"
+
+_PR_SET_CHILD_SUBREAPER = 36
+_LINUX = sys.platform.startswith("linux")
+
+
+def become_subreaper() -> bool:
+    """Make this process inherit the orphans among its descendants; False where it can't."""
+    if not _LINUX:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def close_descriptors(*keep: int) -> None:
+    """Close every descriptor above 2 but those: a job's pipes must have no other holder."""
+    folder = "/proc/self/fd" if _LINUX else "/dev/fd"
+    for fd in [int(name) for name in os.listdir(folder)]:
+        if fd > 2 and fd not in keep:
+            with contextlib.suppress(OSError):  # the listing's own, closed by now
+                os.close(fd)
+
+
+def _parents() -> Dict[int, int]:
+    """Return the parent of every process that is not a zombie."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/stat" % name, "rb") as file:
+                # The command's name may hold brackets; what follows the last one is safe.
+                fields = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] not in (b"Z", b"X"):
+            parents[int(name)] = int(fields[1])
+    return parents
+
+
+def descendants(pid: int) -> List[int]:
+    """Return every living process below `pid`, without itself."""
+    children: Dict[int, List[int]] = {}
+    for child, parent in _parents().items():
+        children.setdefault(parent, []).append(child)
+    found: List[int] = []
+    rest = [pid]
+    while rest:
+        below = children.get(rest.pop(), [])
+        found += below
+        rest += below
+    return found
+
+
+def marked(job_id: str) -> List[int]:
+    """Return the processes of this user whose environment carries the job's mark."""
+    if not _LINUX:
+        return []
+    wanted = ("%s=%s" % (MARK, job_id)).encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open("/proc/%s/environ" % name, "rb") as file:
+                if wanted in file.read().split(b"\0"):
+                    found.append(int(name))
+        except OSError:  # another user's process, or one that has just ended
+            continue
+    return found
+
+
+def send(pids: List[int], number: int) -> None:
+    """Send a signal to each process that is still there and ours."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def signal_below(pid: int, group: Optional[int], number: int) -> None:
+    """Send a signal to every descendant of `pid`, or to the group where /proc is missing."""
+    if _LINUX:
+        send(descendants(pid), number)
+    elif group:
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def reap() -> Dict[int, int]:
+    """Collect children that have ended, and return their wait statuses."""
+    ended: Dict[int, int] = {}
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended[pid] = status
+
+
+def kill_below(
+    pid: int, group: Optional[int], ended: Dict[int, int], patience: float = 5.0
+) -> List[int]:
+    """Kill every descendant of this process `pid`, again until none is left.
+
+    Parameters
+    ----------
+    ended : dict
+        Takes the wait statuses of the children that were collected on the way.
+
+    Returns
+    -------
+    list of int
+        Who is still alive after `patience` seconds; empty when all are gone.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        signal_below(pid, group, signal.SIGKILL)
+        ended.update(reap())
+        left = descendants(pid) if _LINUX else []
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.002)
+
+
+def sweep(job_id: str, patience: float = 5.0) -> List[int]:
+    """Kill what carries the job's mark; for when guardian and supervisor are both gone."""
+    deadline = time.monotonic() + patience
+    left = marked(job_id)
+    while left and time.monotonic() < deadline:
+        send(left, signal.SIGKILL)
+        time.sleep(0.01)
+        left = marked(job_id)
+    return left

@@ -1,0 +1,108 @@
+"""What the codec says when it refuses: where in the value, what it is, and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterable, List, Optional, Tuple
+
+#: A place inside a value: the place around it, and the step from there (an index or a key, or
+#: ready words). Tuples, since one is made for every item and hardly ever read.
+Place = Tuple[Any, Any]
+
+
+class Words(str):
+    """A step that is said as it stands."""
+
+    __slots__ = ()
+
+
+ELEMENT = Words(" (an element)")
+KEY = Words(" (a key)")
+
+
+class CodecError(Exception):
+    """The value can't become bytes, or the bytes no value."""
+
+
+def malformed(why: str) -> CodecError:
+    """Return the error for bytes that no codec wrote."""
+    return CodecError("these bytes are not a value: %s" % why)
+
+
+def name_of(place: Place) -> str:
+    """Return what a place is called, as ``job_data["cfg"][2]``."""
+    steps: List[str] = []
+    around: Optional[Place] = place
+    while around is not None:
+        around, step = around
+        steps.append(step if type(step) is Words else "[%s]" % _short(step))
+    steps.reverse()
+    # Without a name of its own, the value is called by the outermost key.
+    if not steps[0] and len(steps) > 1:
+        steps[1] = steps[1].strip('["]')
+    text = "".join(steps) or "value"
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _short(key: object) -> str:
+    # Only what surely has a harmless repr: a huge int raises, and a person's class may.
+    if type(key) is str:
+        text = json.dumps(key, ensure_ascii=False)
+    elif isinstance(key, (bool, float, bytes, type(None))) or (
+        type(key) is int and -1 << 63 <= key < 1 << 63
+    ):
+        text = repr(key)
+    else:
+        text = "<%s>" % type(key).__name__
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+_ADVICE = (
+    ("torch", "Tensor", "pass tensor.cpu().numpy()"),
+    ("pandas", "DataFrame", "pass frame.to_dict('list'), or write it to a file"),
+    ("pandas", "Series", "pass series.to_numpy()"),
+    ("numpy", "matrix", "pass numpy.asarray(…) of it"),
+    ("numpy", "recarray", "pass numpy.array(…, dtype=array.dtype.descr) of it"),
+    ("numpy", "MaskedArray", "pass array.filled() or array.data"),
+)
+
+
+def refusal(value: object, place: Place, known: Iterable[type]) -> CodecError:
+    """Return the error for a value of a type that can't travel.
+
+    Parameters
+    ----------
+    value : object
+        The refused value.
+    place : tuple
+        Where it is.
+    known : iterable of types
+        What can travel: a subclass of one of these would lose its type.
+    """
+    return CodecError(_sentence(value, type(value), name_of(place), known))
+
+
+def _sentence(value: object, kind: type, name: str, known: Iterable[type]) -> str:
+    import datetime as dt
+    import enum
+
+    full = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        full = "%s.%s" % (kind.__module__, full)
+    say = "%s is of type %s, which " % (name, full)
+    for module, title, advice in _ADVICE:
+        if kind.__name__ == title and str(kind.__module__).split(".")[0] == module:
+            return say + "can't travel: %s." % advice
+    if isinstance(value, enum.Enum):
+        return say + "can't travel: pass its .value."
+    for base in known:
+        if isinstance(value, base):
+            return say + "would come back as a plain %s: pass one that is made from it." % (
+                base.__name__
+            )
+    if isinstance(value, dt.tzinfo):
+        return say + "can't travel: use a datetime.timezone or a zoneinfo.ZoneInfo."
+    return say + (
+        "can't travel: pass numbers, text, bytes, lists, dicts, dates, paths or NumPy arrays, "
+        "or write it to a file."
+    )

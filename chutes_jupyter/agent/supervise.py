@@ -1,0 +1,448 @@
+"""The supervisor: one detached process that owns one job, from its start to its end.
+
+It needs nobody: no client, no `serve`. It starts the job's process below a guardian, moves
+both streams into the log, enforces the timeout, hands over a cancel, lists the outputs, and
+writes every change of state as a numbered event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+
+from . import guardian, processes
+from .journal import EventLog, EventWriter, JobDir, Lock, read_json, write_json
+from .ladder import EVENT, INTERRUPT, TERM, Ladder
+from .logs import STDERR, STDOUT, LogWriter, open_pipe
+from .outputs import Listing
+from .ports import PortTaken, Reservations
+
+#: After a burst, wait this long for more before the next read: wakeups are the whole cost.
+_LINGER = 0.002
+_SCAN_FIRST = 1.0
+#: Outputs are looked at every 2 s at first, and after hours every 30 s.
+_SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
+#: What a kernel or an IDE set for itself, and what would only confuse a job.
+_NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+#: The person's own umask: the agent's files are private, a job's need not be.
+_UMASK = _umask()
+
+
+def launch(job: JobDir, agent_root: str, executable: str) -> Dict[str, Any]:
+    """Start a detached supervisor and wait until the job is `starting`, or why it can't be.
+
+    Returns
+    -------
+    dict
+        ``{"state": …, "event": n}``, or ``{"error": message}``.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _detach(lambda: _run(job, agent_root, executable, writing), job)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read()
+    if not told:
+        return {"error": "the supervisor died before the job started; see %s" % job.errors}
+    reply: Dict[str, Any] = json.loads(told.decode())
+    return reply
+
+
+def recover(job: JobDir) -> None:
+    """End, in a process of its own, a job whose supervisor is gone: `lost`, with what there is."""
+    pid = os.fork()
+    if pid == 0:
+        _detach(lambda: _recover(job), job)
+    os.waitpid(pid, 0)
+
+
+def _detach(body: Callable[[], None], job: JobDir) -> NoReturn:
+    """Run `body` in a new session, away from every descriptor and signal of `serve`."""
+    status = 1
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        errors = os.open(job.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for fd, target in ((null, 0), (null, 1), (errors, 2)):
+            os.dup2(fd, target)
+        # Whatever ends the login must not end the job with it.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        body()
+        status = 0
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+    finally:
+        os._exit(status)
+
+
+def _run(job: JobDir, agent_root: str, executable: str, answer: int) -> None:
+    processes.close_descriptors(answer)
+    lock = Lock(job)
+    if not lock.take(patience=1.0):
+        # Another supervisor was faster: the job is started exactly once.
+        _answer(answer, EventLog(job))
+        return
+    events = EventWriter(job)
+    if events.state is None:
+        events.write("state", state="starting", durable=True)
+        _answer(answer, EventLog(job))
+        Supervisor(job, events, agent_root, executable).run()
+    else:
+        _answer(answer, EventLog(job))
+    lock.release()
+
+
+def _answer(fd: int, log: EventLog) -> None:
+    log.refresh()
+    number = log.events[-1]["n"] if log.events else 0
+    os.write(fd, json.dumps({"state": log.state, "event": number}).encode())
+    os.close(fd)
+
+
+def _recover(job: JobDir) -> None:
+    processes.close_descriptors()
+    lock = Lock(job)
+    if not lock.take():
+        return
+    events = EventWriter(job)
+    log = EventLog(job)
+    log.refresh()
+    if not log.terminal:
+        left = processes.sweep(job.id)
+        reason = "its supervisor on the worker died"
+        if left:
+            reason += "; still running: pid " + ", ".join(map(str, left))
+        if read_json(job.spec)["upload"]:
+            listing = Listing(job.output)
+            listing.version = (read_json(job.outputs) or {}).get("version", 0)
+            listing.finish()
+            write_json(job.outputs, listing.to_json(final=True))
+        events.write(
+            "state", state="lost", reason=reason, error=None, has_value=False, durable=True
+        )
+    lock.release()
+
+
+class Supervisor:
+    """Runs one job; see the module's first words."""
+
+    def __init__(self, job: JobDir, events: EventWriter, agent_root: str, executable: str) -> None:
+        self.job, self.events = job, events
+        self.spec = job.read_spec()
+        self._agent_root, self._executable = agent_root, executable
+        self._ladder = Ladder(float(self.spec["grace"]))
+        self._reserved = Reservations(job.root, job.id)
+        self._listing = Listing(job.output)
+        self._log = LogWriter(job)
+        self._selector = selectors.DefaultSelector()
+        self._pipes: Dict[int, int] = {}
+        self._raised: Optional[Dict[str, Any]] = None
+        self._returned = False
+        self._began: Optional[float] = None
+        self._status: Optional[int] = None
+        self._gone: Optional[int] = None
+        self._guardian_dead = False
+        self._next_scan = time.monotonic() + _SCAN_FIRST
+        self._heard = b""
+
+    # -- the way of a job -------------------------------------------------------------
+
+    def run(self) -> None:
+        """Take the job from `starting` to a terminal state."""
+        try:
+            self._reserved.take(self.spec["ports"])
+        except PortTaken as error:
+            self._collect()
+            self._end("failed", str(error))
+            return
+        processes.become_subreaper()
+        self._open_control()
+        try:
+            self._start()
+            self._watch()
+        except Exception as error:
+            # Our own fault, or the worker's (a full disk): still end everything, and say so.
+            processes.kill_below(os.getpid(), None, {})
+            self._collect()
+            self._end("failed", "the worker could not run it: %s" % error)
+            raise
+        self._collect()
+        self._end(*self._verdict())
+
+    def _open_control(self) -> None:
+        os.mkfifo(self.job.control, 0o600)
+        # Read and write, so that it never ends when a writer goes away.
+        self._control = os.open(self.job.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+        if os.path.exists(self.job.cancel):
+            self._ladder.start("cancel")
+
+    def _start(self) -> None:
+        out_read, out_write = open_pipe()
+        err_read, err_write = open_pipe()
+        self._child, child_end = socket.socketpair()
+        self._guardian, guardian_end = socket.socketpair()
+        environment = self._environment()
+
+        def become_job() -> NoReturn:
+            _reset_signals()
+            null = os.open(os.devnull, os.O_RDONLY)
+            for fd, target in ((null, 0), (out_write, 1), (err_write, 2)):
+                os.dup2(fd, target)
+            os.set_inheritable(child_end.fileno(), True)
+            os.setsid()
+            os.umask(_UMASK)
+            os.chdir(self.job.work)
+            os.execve(self._executable, self._command(child_end.fileno()), environment)
+
+        guardian.fork(guardian_end, become_job)
+        for end in (child_end, guardian_end):
+            end.close()
+        for fd in (out_write, err_write):
+            os.close(fd)
+        for fd, stream in ((out_read, STDOUT), (err_read, STDERR)):
+            self._pipes[fd] = stream
+            self._selector.register(fd, selectors.EVENT_READ, self._on_pipe)
+        for sock, handler in ((self._child, self._on_child), (self._guardian, self._on_guardian)):
+            sock.setblocking(False)
+            self._selector.register(sock, selectors.EVENT_READ, handler)
+
+    def _command(self, fd: int) -> List[str]:
+        begin = (
+            "import sys;sys.path.insert(0,sys.argv[1]);"
+            "from chutes_jupyter.agent.execute import main;main()"
+        )
+        return [self._executable, "-c", begin, self._agent_root, self.job.path, str(fd)]
+
+    def _environment(self) -> Dict[str, str]:
+        environment = dict(os.environ)
+        for name in _NOT_FOR_JOBS:
+            environment.pop(name, None)
+        if "inline" in environment.get("MPLBACKEND", ""):
+            del environment["MPLBACKEND"]  # the kernel's own; a job has no kernel to draw in
+        environment.update(self.spec["env"])
+        environment["TMPDIR"] = self.job.tmp
+        environment[processes.MARK] = self.job.id
+        return environment
+
+    def _watch(self) -> None:
+        """Serve pipes, words and clocks until every process of the job is gone."""
+        while self._gone is None or self._pipes:
+            busy = 0
+            for key, _ in self._selector.select(self._patience()):
+                handled = key.data(key.fileobj)
+                busy += handled or 0
+            self._on_clock()
+            if self._gone is not None:
+                self._drain()
+            elif busy:
+                time.sleep(_LINGER)
+
+    def _patience(self) -> Optional[float]:
+        moments = [self._ladder.due(), self._next_scan if self.spec["upload"] else None]
+        timeout = self.spec["timeout"]
+        if timeout is not None and self._began is not None and not self._ladder.started:
+            moments.append(self._began + timeout)
+        known = [moment for moment in moments if moment is not None]
+        return max(0.0, min(known) - time.monotonic()) if known else None
+
+    # -- what is heard ----------------------------------------------------------------
+
+    def _on_pipe(self, fd: int) -> int:
+        size = self._log.pump(fd, self._pipes[fd])
+        if size == 0:
+            self._selector.unregister(fd)
+            os.close(fd)
+            del self._pipes[fd]
+        return max(size, 0)
+
+    def _drain(self) -> None:
+        """Read what the dead left in the pipes; nobody can write to them any more."""
+        for fd in list(self._pipes):
+            while self._log.pump(fd, self._pipes[fd]) > 0:
+                pass
+            self._selector.unregister(fd)
+            os.close(fd)
+        self._pipes.clear()
+
+    def _on_control(self, fd: int) -> None:
+        os.read(fd, 4096)
+        if os.path.exists(self.job.cancel) and not self._over():
+            self._ladder.start("cancel")
+
+    def _on_child(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._selector.unregister(sock)
+            return
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            self._on_word(json.loads(line.decode("utf-8")))
+
+    def _on_word(self, word: Dict[str, Any]) -> None:
+        if "running" in word:
+            self._began = time.monotonic()
+            if not self._ladder.started:
+                self.events.write("state", state="running", python=word["running"])
+        elif "notice" in word:
+            self.events.write("notice", message=word["notice"])
+        else:
+            self._raised = word.get("raised")
+            self._returned = self._raised is None
+            # What still runs below the function that has ended gets half a grace to follow it.
+            self._ladder.force()
+
+    def _on_guardian(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(4096)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._guardian_dead = True
+            self._selector.unregister(sock)
+            ended: Dict[int, int] = {}
+            self._gone = len(processes.kill_below(os.getpid(), None, ended))
+            return
+        for line in data.decode("ascii").splitlines():
+            word, _, number = line.partition(" ")
+            if word == "exit":
+                self._status = int(number)
+                self._guardian.send(b"K")  # the function's process is over: nothing stays
+            elif word == "gone":
+                self._gone = int(number)
+
+    def _on_clock(self) -> None:
+        now = time.monotonic()
+        timeout = self.spec["timeout"]
+        late = timeout is not None and self._began is not None and now >= self._began + timeout
+        if late and not self._over():
+            self._ladder.start("timeout")
+        step = self._ladder.take()
+        if step is not None:
+            self._climb(step)
+        if self.spec["upload"] and now >= self._next_scan and self._gone is None:
+            self._look_at_outputs()
+
+    def _over(self) -> bool:
+        """Whether the function has ended by itself, so that nothing can end it any more."""
+        return self._returned or self._raised is not None or self._status is not None
+
+    def _climb(self, step: str) -> None:
+        if step == EVENT:
+            self.events.write("state", state="cancelling", by=self._ladder.by)
+            self._tell_child(b"cancel\n")
+        elif step == INTERRUPT:
+            self._tell_child(b"interrupt\n")
+        elif not self._guardian_dead:
+            self._guardian.send(b"T" if step == TERM else b"K")
+
+    def _tell_child(self, words: bytes) -> None:
+        # A child that is gone or does not listen is what the later steps are for.
+        with contextlib.suppress(OSError):
+            self._child.send(words)
+
+    # -- the end ----------------------------------------------------------------------
+
+    def _look_at_outputs(self) -> None:
+        began = time.monotonic()
+        if self._listing.scan():
+            write_json(self.job.outputs, self._listing.to_json(final=False))
+            self._tell_outputs(final=False)
+        now = time.monotonic()
+        age = now - (self._began or now)
+        pause = min(max(age / _SCAN_SHARE, _SCAN_LEAST), _SCAN_MOST)
+        self._next_scan = now + max(pause, 20 * (now - began))
+
+    def _tell_outputs(self, final: bool) -> None:
+        self.events.write(
+            "outputs",
+            version=self._listing.version,
+            files=len(self._listing.entries),
+            bytes=self._listing.bytes,
+            final=final,
+        )
+
+    def _collect(self) -> None:
+        self._log.close()
+        self.events.write("state", state="collecting")
+        if self.spec["upload"]:
+            self._listing.finish()
+        write_json(self.job.outputs, self._listing.to_json(final=True))
+        self._tell_outputs(final=True)
+
+    def _verdict(self) -> Tuple[str, str]:
+        by = self._ladder.by
+        if by == "cancel":
+            return "cancelled", "cancelled as asked"
+        if by == "timeout":
+            return "timed_out", "ran longer than its timeout of %d s" % self.spec["timeout"]
+        if self._returned:
+            return "succeeded", ""
+        if self._raised is not None:
+            return "failed", str(self._raised["message"])
+        if self._guardian_dead:
+            return "failed", "the guardian of its processes was killed on the worker"
+        return "failed", _describe(self._status or 0)
+
+    def _end(self, state: str, reason: str) -> None:
+        if self._gone:
+            self.events.write("notice", message="%d processes could not be killed" % self._gone)
+        self._reserved.release()
+        if os.path.exists(self.job.control):
+            os.unlink(self.job.control)
+        has_value = os.path.exists(self.job.result)
+        self.events.write(
+            "state",
+            state=state,
+            reason=reason,
+            error=self._raised,
+            has_value=has_value,
+            durable=True,
+        )
+
+
+def _reset_signals() -> None:
+    """Give the job's process the signals that any new program has."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _describe(status: int) -> str:
+    """Return how a process ended without having said so, in a sentence."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = "unknown"
+        hint = " (somebody killed it, or the worker ran out of memory)" if number == 9 else ""
+        return "its process was ended by signal %d, %s%s" % (number, name, hint)
+    code = os.WEXITSTATUS(status)
+    if code == 127:
+        return "its interpreter could not be started"
+    return "its process ended with exit code %d before the function returned" % code

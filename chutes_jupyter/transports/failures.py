@@ -1,0 +1,61 @@
+"""What to say of a connection that could not be made: what happened, and what to do next."""
+
+from __future__ import annotations
+
+from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed
+
+
+def login_refused(_error: BaseException, where: str) -> ConnectFailed:
+    return LoginFailed(
+        f"{where} refused the login: it takes none of the keys that were offered. Passwords are "
+        "not asked for here. Give the host your public key (ssh-copy-id), name the right "
+        "IdentityFile and User in ~/.ssh/config, and unlock keys with a passphrase by ssh-add."
+    )
+
+
+def bad_key(error: BaseException, where: str) -> ConnectFailed:
+    return LoginFailed(
+        f"{where}: a key file that ~/.ssh/config or ~/.ssh names can't be used: {error}"
+    )
+
+
+def no_name(error: BaseException, where: str) -> ConnectFailed:
+    reason = getattr(error, "strerror", None) or error
+    return ConnectFailed(
+        f"{where}: its host name can't be resolved ({reason}). Check HOST and ~/.ssh/config."
+    )
+
+
+def no_answer(_error: BaseException, where: str) -> ConnectFailed:
+    return ConnectFailed(
+        f"{where} did not answer in time. Is it on, and reachable from here? "
+        "ConnectTimeout in ~/.ssh/config gives it longer."
+    )
+
+
+def refused(_error: BaseException, where: str) -> ConnectFailed:
+    return ConnectFailed(f"{where} refused the connection: no sshd listens on that port.")
+
+
+def by_the_jump_host(error: BaseException, where: str) -> ConnectFailed:
+    reason = getattr(error, "reason", error)
+    return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
+
+
+def unverified(error: BaseException, where: str) -> ConnectFailed:
+    reason = getattr(error, "reason", error)
+    return HostKeyError(f"{where}: its host key could not be confirmed: {reason}.")
+
+
+def broken_off(error: BaseException, where: str) -> ConnectFailed:
+    reason = getattr(error, "reason", None) or error
+    return ConnectFailed(f"{where}: the connection failed before the login was done: {reason}.")
+
+
+def bad_settings(error: BaseException, where: str) -> ConnectFailed:
+    return ConnectFailed(f"{where}: the settings for its host can't be used: {error}")
+
+
+def no_way(error: BaseException, where: str) -> ConnectFailed:
+    reason = getattr(error, "strerror", None) or error
+    return ConnectFailed(f"{where} can't be reached: {reason}.")

@@ -1,0 +1,474 @@
+"""Workers over SSH, through asyncssh: the module that knows that library's client.
+
+Its exceptions, and the system's, end here as our own. The host key is checked on every
+connection, against OpenSSH's known hosts files and our own; there is no way around that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import asyncssh
+
+from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
+from chutes_jupyter.errors import (
+    ConfigError,
+    ConnectFailed,
+    ConnectionLost,
+    HostKeyError,
+    LoginFailed,
+    UnknownHostKey,
+)
+from chutes_jupyter.transports import failures, hostkeys
+from chutes_jupyter.transports.base import Connection, Process, Stream, Transport
+from chutes_jupyter.transports.channel import Buffer, BufferedStream, Tail
+
+if TYPE_CHECKING:
+    from chutes_jupyter.config import Worker
+
+T = TypeVar("T")
+
+#: Seconds for reaching the host and logging in; ~/.ssh/config's ConnectTimeout goes before it.
+CONNECT_TIMEOUT = 20.0
+#: A dead peer is noticed after (KEEPALIVE_COUNT + 1) * KEEPALIVE_INTERVAL seconds at the most.
+KEEPALIVE_INTERVAL = 2
+KEEPALIVE_COUNT = 2
+#: Bytes in flight to us: little keeps a log line's way short, much keeps files fast.
+WINDOW = 256 * 1024
+BULK_WINDOW = 2 * 1024 * 1024
+#: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
+CIPHERS = "^aes128-gcm@openssh.com"
+MAX_JUMPS = 8
+#: Host keys without certificates, for hosts whose certificate we can't judge.
+PLAIN_HOST_KEYS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+class SshTransport(Transport):
+    """Reach a worker as `ssh` would, with what ``~/.ssh/config`` says of its host.
+
+    Parameters
+    ----------
+    worker : Worker
+        A worker with a host.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker.name)
+        self._host = worker.host or ""
+        #: The key that the last `UnknownHostKey` was about, and the host's name for it.
+        self.refused: tuple[str, hostkeys.HostKey] | None = None
+
+    async def connect(self, *, bulk: bool = False) -> SshConnection:
+        """Connect and log in; see `Transport.connect`."""
+        legs = await self._dial(parse_host(self._host), None, ())
+        description = f"worker {self.name!r} ({self._host})"
+        return SshConnection(legs, description, BULK_WINDOW if bulk else WINDOW)
+
+    async def _dial(
+        self, address: HostAddress, tunnel: _Leg | None, above: Sequence[HostAddress]
+    ) -> list[_Leg]:
+        """Connect to one host, through its jump hosts; return all connections, the last first."""
+        if len(above) > MAX_JUMPS:
+            hosts = ", ".join(hop.host for hop in above)
+            raise ConnectFailed(f"ProxyJump of ~/.ssh/config leads in a circle: {hosts}.")
+        settings = await self._guard(_settings(address), address)
+        legs: list[_Leg] = []
+        try:
+            if tunnel is None:
+                for hop in await self._guard(_jumps(settings, address), address):
+                    legs = await self._dial(hop, legs[0] if legs else None, (*above, hop)) + legs
+            below = tunnel or (legs[0] if legs else None)
+            return [await self._leg(address, settings, below), *legs]
+        except BaseException:
+            await _close(legs)
+            raise
+
+    async def _leg(self, address: HostAddress, settings: _Options, below: _Leg | None) -> _Leg:
+        keys = _Keys(settings)
+        try:
+            return await self._attempt(address, settings, below, keys, ())
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            if keys.presented is not None:
+                raise self._refusal(keys, keys.presented) from error
+            first = error
+        # Which key does the host have beside a certificate that we can't judge, or instead of
+        # the kind that is on record? If it has none either, the first error tells more.
+        try:
+            return await self._attempt(address, settings, below, keys, PLAIN_HOST_KEYS)
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            if keys.presented is None:
+                raise self._failure(first, address) from error
+            raise self._refusal(keys, keys.presented) from error
+
+    async def _attempt(
+        self,
+        address: HostAddress,
+        settings: _Options,
+        below: _Leg | None,
+        keys: _Keys,
+        algorithms: Sequence[str],
+    ) -> _Leg:
+        client = _Client(keys)
+        options = _connect_options(settings, client, keys)
+        try:
+            connection = await asyncssh.connect(
+                address.host,
+                address.port or (),
+                username=address.user or (),
+                tunnel=below.connection if below else None,
+                server_host_key_algs=algorithms or (),
+                **options,
+            )
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
+            raise
+        except _FAILURES as error:
+            raise self._failure(error, address) from error
+        return _Leg(connection, client)
+
+    def _refusal(self, keys: _Keys, presented: hostkeys.HostKey) -> HostKeyError:
+        assert keys.record is not None  # it is read before the host presents its key
+        self.refused = (keys.record.name, presented)
+        return hostkeys.refusal(keys.record, presented, self.name, self._host)
+
+    async def _guard(self, work: Awaitable[T], address: HostAddress) -> T:
+        try:
+            return await work
+        except _FAILURES as error:
+            raise self._failure(error, address) from error
+
+    def _failure(self, error: BaseException, address: HostAddress) -> ConnectFailed:
+        where = f"worker {self.name!r} ({self._host})"
+        if address.host != parse_host(self._host).host:
+            where += f", at its jump host {address.host}"
+        return connect_failure(error, where)
+
+
+async def accept_host_key(worker: Worker, fingerprint: str) -> None:
+    """Fetch the host's key again and keep it; see `chutes_jupyter.transports`."""
+    wanted = fingerprint.strip().rstrip("=")
+    transport = SshTransport(worker)
+    try:
+        connection = await transport.connect()
+    except UnknownHostKey as error:
+        if error.fingerprint != wanted:
+            raise HostKeyError(
+                f"The host of worker {worker.name!r} presents {error.fingerprint}, not {wanted}: "
+                "nothing was accepted. Compare again, from the host's own console.",
+                error.fingerprint,
+            ) from error
+    except LoginFailed:
+        return  # the login comes after the host key, so that one is known already
+    else:
+        await connection.aclose()
+        return
+    assert transport.refused is not None
+    hostkeys.remember(known_hosts_file(), *transport.refused)
+
+
+# Settings of ~/.ssh/config.
+
+_Options = asyncssh.SSHClientConnectionOptions
+
+
+async def _settings(address: HostAddress) -> _Options:
+    """Read what ~/.ssh/config says of a host, without touching any key."""
+    return await _Options.construct(
+        host=address.host,
+        port=address.port or (),
+        username=address.user or (),
+        client_keys=None,
+        known_hosts=b"\n",
+    )
+
+
+def _setting(settings: _Options, name: str) -> Any:
+    return settings.config.get(name)
+
+
+async def _jumps(settings: _Options, address: HostAddress) -> list[HostAddress]:
+    """Return the hosts of ProxyJump, in order."""
+    text = _setting(settings, "ProxyJump") or ""
+    names = [hop.strip().removeprefix("ssh://").rstrip("/") for hop in text.split(",") if hop]
+    hops = [parse_host(name) for name in names]
+    # `Host *` with a ProxyJump speaks of the jump host too; like ssh, go there directly.
+    return [] if address in hops else hops
+
+
+def _connect_options(settings: _Options, client: _Client, keys: _Keys) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "known_hosts": keys,
+        "client_factory": lambda: client,
+        "keepalive_interval": KEEPALIVE_INTERVAL,
+        "keepalive_count_max": KEEPALIVE_COUNT,
+        "connect_timeout": _setting(settings, "ConnectTimeout") or CONNECT_TIMEOUT,
+        "login_timeout": CONNECT_TIMEOUT,
+        # Nobody is there to type a password, and a job needs neither our agent nor our screen.
+        "password_auth": False,
+        "kbdint_auth": False,
+        "agent_forwarding": False,
+        "x11_forwarding": False,
+        "request_pty": False,
+        "ignore_encrypted": True,
+    }
+    if _setting(settings, "Ciphers") is None:
+        options["encryption_algs"] = CIPHERS
+    identities = _setting(settings, "IdentityFile")
+    if identities:
+        # Like ssh, pass over files that aren't there: shared configurations name many.
+        found = [file for file in identities if Path(file).expanduser().exists()]
+        options["client_keys"] = found
+    return options
+
+
+class _Keys:
+    """The known hosts of one connection, read when asyncssh asks for them."""
+
+    def __init__(self, settings: _Options) -> None:
+        self._settings = settings
+        self.record: hostkeys.Record | None = None
+        self.presented: hostkeys.HostKey | None = None
+
+    def __call__(
+        self, host: str, _address: str, port: int | None
+    ) -> tuple[list[asyncssh.SSHKey], ...]:
+        """Return the keys, the authorities and the revoked keys of a host."""
+        if self._settings.host_key_alias:
+            port = None  # an alias stands for host and port
+        self.record = hostkeys.read_record(self._files(), host, port or hostkeys.DEFAULT_PORT)
+        markers = ("", "cert-authority", "revoked")
+        return tuple(_import(self.record.entries(marker)) for marker in markers)
+
+    def _files(self) -> list[Path]:
+        user = _setting(self._settings, "UserKnownHostsFile")
+        system = _setting(self._settings, "GlobalKnownHostsFile")
+        named = [
+            *(hostkeys.USER_FILES if user is None else user),
+            *(hostkeys.GLOBAL_FILES if system is None else system),
+        ]
+        return [*(Path(self._expand(name)) for name in named), known_hosts_file()]
+
+    def _expand(self, name: str) -> str:
+        settings = self._settings
+        tokens = {
+            "%%": "%",
+            "%d": str(Path.home()),
+            "%h": str(settings.host),
+            "%n": str(settings.orig_host),
+            "%p": str(settings.port),
+            "%r": str(settings.username),
+        }
+        for token, value in tokens.items():
+            name = name.replace(token, value)
+        return str(Path(name).expanduser())
+
+
+def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:
+    keys = []
+    for entry in entries:
+        try:
+            keys.append(asyncssh.import_public_key(entry.key.text))
+        except asyncssh.KeyImportError:
+            continue  # a kind of key that asyncssh does not speak can't be presented to it either
+    return keys
+
+
+class _Client(asyncssh.SSHClient):
+    """What asyncssh asks and tells about one connection."""
+
+    def __init__(self, keys: _Keys | None = None) -> None:
+        self._keys = keys
+        self.lost: str | None = None
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        """Note a key that is not among the trusted ones, and refuse it."""
+        if self._keys is not None:
+            kind = key.algorithm.decode("ascii")
+            self._keys.presented = hostkeys.HostKey(kind, key.public_data)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note why the connection ended."""
+        self.lost = self.lost or str(exc or "the other end closed it")
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """One SSH connection, to the worker or to a jump host."""
+
+    connection: asyncssh.SSHClientConnection
+    client: _Client
+
+
+async def _close(legs: Sequence[_Leg]) -> None:
+    for leg in legs:
+        leg.connection.close()
+        await leg.connection.wait_closed()
+
+
+# Connections, processes and streams.
+
+
+class SshConnection(Connection):
+    """A connection to a worker, with the jump hosts below it.
+
+    Parameters
+    ----------
+    legs : sequence of _Leg
+        The connection to the worker, then those that it runs through.
+    description : str
+        Names the worker in messages.
+    window : int
+        Bytes in flight to us in each channel.
+    """
+
+    def __init__(self, legs: Sequence[_Leg], description: str, window: int) -> None:
+        self.description = description
+        self._legs = legs
+        self._connection = legs[0].connection
+        self._client = legs[0].client
+        self._window = window
+
+    async def start(self, command: str) -> Process:
+        """Start a command; see `Connection.start`."""
+        make = functools.partial(_SshProcess, self._buffer())
+        opening = self._connection.create_session(
+            make, command, encoding=None, window=self._window, request_pty=False
+        )
+        return cast(_SshProcess, await self._open(opening, "it takes no further session"))
+
+    async def open_tcp(self, host: str, port: int) -> Stream:
+        """Open a TCP connection from the worker; see `Connection.open_tcp`."""
+        make = functools.partial(_SshStream, self._buffer())
+        opening = self._connection.create_connection(make, host, port, window=self._window)
+        return cast(_SshStream, await self._open(opening, f"no connection to {host}:{port} there"))
+
+    def _buffer(self) -> Buffer:
+        return Buffer(self._window, self._why_lost)
+
+    async def _open(self, opening: Awaitable[tuple[object, object]], what: str) -> object:
+        try:
+            _, session = await opening
+        except (asyncssh.Error, OSError) as error:
+            reason = self._why_lost()
+            if reason is not None or not isinstance(error, asyncssh.ChannelOpenError):
+                raise ConnectionLost(reason or f"{self._lost_text(str(error))}") from error
+            raise ConnectFailed(f"{self.description}: {what}: {error.reason}.") from error
+        return session
+
+    def _why_lost(self) -> str | None:
+        if self._client.lost is None and not self._connection.is_closed():
+            return None
+        return self._lost_text(self._client.lost or "it is closed")
+
+    def _lost_text(self, reason: str) -> str:
+        return f"The connection to {self.description} broke: {reason}. Jobs there go on."
+
+    async def aclose(self) -> None:
+        """Close the connection and what lies below it; see `Connection.aclose`."""
+        self._client.lost = self._client.lost or "it was closed on this side"
+        await _close(self._legs)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed or lost."""
+        await self._connection.wait_closed()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed or lost."""
+        return self._client.lost is not None
+
+
+class _SshStream(BufferedStream, asyncssh.SSHTCPSession[bytes]):
+    """A TCP connection from the worker."""
+
+
+class _SshProcess(BufferedStream, Process, asyncssh.SSHClientSession[bytes]):
+    """A command on the worker."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        super().__init__(buffer)
+        self._stderr = Tail()
+        self._status: int | None = None
+        self._ended = False
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if datatype is None:
+            self._buffer.data_received(data)
+        else:
+            self._stderr.feed(data)
+
+    def exit_status_received(self, status: int) -> None:
+        self._status, self._ended = status, True
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._status, self._ended = _signal_status(signal), True
+
+    async def wait(self) -> int | None:
+        await self._buffer.wait_closed()
+        if not self._ended:
+            self._buffer.check()
+        return self._status
+
+    def stderr_tail(self) -> str:
+        return self._stderr.text()
+
+
+def _signal_status(name: str) -> int | None:
+    import signal
+
+    number = getattr(signal, f"SIG{name}", None)
+    return None if number is None else -int(number)
+
+
+# Errors.
+
+#: From the particular to the general: the first that fits speaks.
+_TRANSLATIONS: Mapping[type[BaseException], Callable[[BaseException, str], ConnectFailed]] = {
+    asyncssh.PermissionDenied: failures.login_refused,
+    asyncssh.HostKeyNotVerifiable: failures.unverified,
+    asyncssh.ChannelOpenError: failures.by_the_jump_host,
+    asyncssh.Error: failures.broken_off,
+    asyncssh.KeyImportError: failures.bad_key,
+    asyncssh.KeyEncryptionError: failures.bad_key,
+    socket.gaierror: failures.no_name,
+    TimeoutError: failures.no_answer,
+    ConnectionRefusedError: failures.refused,
+    ConnectionError: failures.broken_off,
+    OSError: failures.no_way,
+    ConfigError: failures.bad_settings,
+    ValueError: failures.bad_settings,  # asyncssh's own for a wrong line in ~/.ssh/config
+}
+_FAILURES = tuple(_TRANSLATIONS)
+
+
+def connect_failure(error: BaseException, where: str) -> ConnectFailed:
+    """Return our own error for one of asyncssh or the system, met while connecting.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    where : str
+        Names the worker.
+    """
+    if isinstance(error, ConnectFailed):
+        return error
+    for kind, translate in _TRANSLATIONS.items():
+        if isinstance(error, kind):
+            return translate(error, where)
+    raise error

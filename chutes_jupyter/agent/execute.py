@@ -137,7 +137,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
     job_data = dict(payload["job_data"], output_dir=output_dir)
 
     async def way() -> Any:
-        loaded = cells.load(payload)
+        loaded = cells.load(payload, chute)
         for hook in loaded.hooks:
             answer = hook(chute)
             if inspect.isawaitable(answer):

@@ -78,14 +78,14 @@ class SshTransport(Transport):
         return SshConnection(legs, description, BULK_WINDOW if bulk else WINDOW)
 
     async def _dial(
-        self, address: HostAddress, tunnel: _Leg | None, above: Sequence[HostAddress]
-    ) -> list[_Leg]:
+        self, address: HostAddress, tunnel: Leg | None, above: Sequence[HostAddress]
+    ) -> list[Leg]:
         """Connect to one host, through its jump hosts; return all connections, the last first."""
         if len(above) > MAX_JUMPS:
             hosts = ", ".join(hop.host for hop in above)
             raise ConnectFailed(f"ProxyJump of ~/.ssh/config leads in a circle: {hosts}.")
         settings = await self._guard(_settings(address), address)
-        legs: list[_Leg] = []
+        legs: list[Leg] = []
         try:
             if tunnel is None:
                 for hop in await self._guard(_jumps(settings, address), address):
@@ -96,7 +96,7 @@ class SshTransport(Transport):
             await _close(legs)
             raise
 
-    async def _leg(self, address: HostAddress, settings: _Options, below: _Leg | None) -> _Leg:
+    async def _leg(self, address: HostAddress, settings: _Options, below: Leg | None) -> Leg:
         keys = _Keys(settings)
         try:
             return await self._attempt(address, settings, below, keys, ())
@@ -117,11 +117,11 @@ class SshTransport(Transport):
         self,
         address: HostAddress,
         settings: _Options,
-        below: _Leg | None,
+        below: Leg | None,
         keys: _Keys,
         algorithms: Sequence[str],
-    ) -> _Leg:
-        client = _Client(keys)
+    ) -> Leg:
+        client = Client(keys)
         options = _connect_options(settings, client, keys)
         try:
             connection = await asyncssh.connect(
@@ -134,9 +134,9 @@ class SshTransport(Transport):
             )
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
             raise
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._failure(error, address) from error
-        return _Leg(connection, client)
+        return Leg(connection, client)
 
     def _refusal(self, keys: _Keys, presented: hostkeys.HostKey) -> HostKeyError:
         assert keys.record is not None  # it is read before the host presents its key
@@ -146,7 +146,7 @@ class SshTransport(Transport):
     async def _guard(self, work: Awaitable[T], address: HostAddress) -> T:
         try:
             return await work
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._failure(error, address) from error
 
     def _failure(self, error: BaseException, address: HostAddress) -> ConnectFailed:
@@ -207,7 +207,7 @@ async def _jumps(settings: _Options, address: HostAddress) -> list[HostAddress]:
     return [] if address in hops else hops
 
 
-def _connect_options(settings: _Options, client: _Client, keys: _Keys) -> dict[str, Any]:
+def _connect_options(settings: _Options, client: Client, keys: _Keys) -> dict[str, Any]:
     options: dict[str, Any] = {
         "known_hosts": keys,
         "client_factory": lambda: client,
@@ -285,7 +285,7 @@ def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:
     return keys
 
 
-class _Client(asyncssh.SSHClient):
+class Client(asyncssh.SSHClient):
     """What asyncssh asks and tells about one connection."""
 
     def __init__(self, keys: _Keys | None = None) -> None:
@@ -307,14 +307,14 @@ class _Client(asyncssh.SSHClient):
 
 
 @dataclass(frozen=True)
-class _Leg:
+class Leg:
     """One SSH connection, to the worker or to a jump host."""
 
     connection: asyncssh.SSHClientConnection
-    client: _Client
+    client: Client
 
 
-async def _close(legs: Sequence[_Leg]) -> None:
+async def _close(legs: Sequence[Leg]) -> None:
     for leg in legs:
         leg.connection.close()
         await leg.connection.wait_closed()
@@ -328,7 +328,7 @@ class SshConnection(Connection):
 
     Parameters
     ----------
-    legs : sequence of _Leg
+    legs : sequence of Leg
         The connection to the worker, then those that it runs through.
     description : str
         Names the worker in messages.
@@ -336,7 +336,7 @@ class SshConnection(Connection):
         Bytes in flight to us in each channel.
     """
 
-    def __init__(self, legs: Sequence[_Leg], description: str, window: int) -> None:
+    def __init__(self, legs: Sequence[Leg], description: str, window: int) -> None:
         self.description = description
         self._legs = legs
         self._connection = legs[0].connection
@@ -453,7 +453,7 @@ _TRANSLATIONS: Mapping[type[BaseException], Callable[[BaseException, str], Conne
     ConfigError: failures.bad_settings,
     ValueError: failures.bad_settings,  # asyncssh's own for a wrong line in ~/.ssh/config
 }
-_FAILURES = tuple(_TRANSLATIONS)
+FAILURES = tuple(_TRANSLATIONS)
 
 
 def connect_failure(error: BaseException, where: str) -> ConnectFailed:

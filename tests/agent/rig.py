@@ -29,12 +29,14 @@ def install(root: Path) -> str:
     return "test"
 
 
-def payload(source: str, *, name: str = "job", data: dict[str, Any] | None = None) -> bytes:
-    """Return the payload of a job whose cell is `source`."""
+def payload(
+    source: str, *, name: str = "job", data: dict[str, Any] | None = None, cell: bool = True
+) -> bytes:
+    """Return the payload of a job whose cell, or whose function, is `source`."""
     unit = {
         "kind": "job",
         "name": name,
-        "cell": True,
+        "cell": cell,
         "params": "self, **job_data",
         "filename": "In[1]",
         "first_line": 2,

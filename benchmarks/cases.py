@@ -1,0 +1,137 @@
+"""The cases: what a person waits for, and the plain tool that does the like."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from chutes_jupyter import JobFunction
+
+from .jobs import hello, talk, write
+from .measure import Case
+from .peers import OpenSSH
+
+LINES = 1_000_000
+GIBIBYTE = 1 << 30
+
+
+def cases(worker: str, ssh: OpenSSH, folder: Path) -> dict[str, Case]:
+    """Return every case by its short name.
+
+    Parameters
+    ----------
+    worker : str
+        The name of the worker whose interpreter is this one.
+    ssh : OpenSSH
+        The peer, with its master connection open to the same sshd.
+    folder : Path
+        Where files may be written; on the disk that outputs land on.
+    """
+    return {
+        "start": Case(
+            "submit to the first output byte; ssh python3 -c 'print(1)'",
+            start(hello.options(worker=worker)),
+            lambda: ssh.first_byte([sys.executable, "-c", "print(1)"]),
+            limit=1.5,
+            repeat=5,
+        ),
+        "log": Case(
+            f"{LINES:,} log lines, kept and received whole; ssh > /dev/null",
+            log(talk.options(worker=worker)),
+            lambda: ssh.to_null(
+                [sys.executable, "-c", f"for n in range({LINES}): print('line', n)"]
+            ),
+            limit=2.0,
+        ),
+        "output": Case(
+            "an output of 1 GiB, checked and in place; scp",
+            output(write.options(worker=worker)),
+            copy(ssh, folder),
+            limit=1.5,
+        ),
+        "load_ext": Case("%load_ext chutes_jupyter", load_ext, None, limit=0.3),
+    }
+
+
+def start(function: JobFunction) -> Callable[[], float]:
+    """Return a timer of a submit on a warm worker, to the first byte of the log here."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        job = function.submit()
+        line = next(iter(job.logs(follow=True)))
+        took = time.perf_counter() - began
+        assert line.strip() == "1", line
+        job.wait(timeout=60)
+        return took
+
+    return once
+
+
+def log(function: JobFunction) -> Callable[[], float]:
+    """Return a timer of a submit, to the last byte of a long log here."""
+    expected = sum(len(f"line {number}\n") for number in range(LINES))
+
+    def once() -> float:
+        began = time.perf_counter()
+        job = function.submit(lines=LINES)
+        received = sum(len(line) for line in job.logs(follow=True))
+        took = time.perf_counter() - began
+        assert received == expected, f"{received} of {expected} bytes"
+        job.wait(timeout=60)
+        return took
+
+    return once
+
+
+def output(function: JobFunction) -> Callable[[], float]:
+    """Return a timer from when a large file is written there, until it is in place here."""
+
+    def once() -> float:
+        job = function.submit(size=GIBIBYTE)
+        line = next(iter(job.logs(follow=True)))
+        began = time.perf_counter()
+        assert line.strip() == "written", line
+        job.wait(timeout=300)
+        took = time.perf_counter() - began
+        assert (job.output_dir / "large.bin").stat().st_size == GIBIBYTE
+        shutil.rmtree(job.output_dir)
+        return took
+
+    return once
+
+
+def copy(ssh: OpenSSH, folder: Path) -> Callable[[], float]:
+    """Return a timer of scp with a file of the same size."""
+    source, target = folder / "source.bin", folder / "target.bin"
+
+    def once() -> float:
+        if not source.exists():
+            block = bytes(range(256)) * 4096
+            with source.open("wb") as file:
+                for _ in range(GIBIBYTE // len(block)):
+                    file.write(block)
+        took = ssh.copy(source, target)
+        assert target.stat().st_size == GIBIBYTE
+        target.unlink()
+        return took
+
+    return once
+
+
+def load_ext() -> float:
+    """Return how long `%load_ext` takes in a fresh IPython, in its own clock."""
+    code = (
+        "import time\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "began = time.perf_counter()\n"
+        "shell.run_line_magic('load_ext', 'chutes_jupyter')\n"
+        "print(time.perf_counter() - began)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)

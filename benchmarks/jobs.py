@@ -1,0 +1,30 @@
+"""The job functions that are timed, written as a person would."""
+
+from __future__ import annotations
+
+from chutes_jupyter import Chute
+
+chute = Chute(username="bench", name="bench", image="parachutes/python:3.12")
+
+
+@chute.job(upload=False)
+async def hello(self, **job_data):
+    """Print one byte and a newline."""
+    print(1)
+
+
+@chute.job(upload=False)
+async def talk(self, **job_data):
+    """Print many lines."""
+    for number in range(job_data["lines"]):
+        print("line", number)
+
+
+@chute.job()
+async def write(self, **job_data):
+    """Write one large file, and say when it is there."""
+    block = bytes(range(256)) * 4096
+    with open(job_data["output_dir"] + "/large.bin", "wb") as file:
+        for number in range(job_data["size"] // len(block)):
+            file.write(number.to_bytes(8, "big") + block[8:])
+    print("written", flush=True)

@@ -220,7 +220,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def __init__(self, filename: str, source: str, first_line: int) -> None:
         self._filename = filename
-        self._lines = source.splitlines()
+        self._lines = source.split("\n")
         self._first_line = first_line
         self._used: Set[str] = set()
 

@@ -108,10 +108,11 @@ def _remember(filename: str, first_line: int, source: str) -> None:
     # A file of this machine with the same name is not what runs: keep only our own lines.
     ours = entry is not None and len(entry) == 4 and entry[1] is None
     lines = list(entry[2]) if ours else []  # type: ignore[index,misc]
-    new = source.splitlines(True)
+    # Not splitlines: Python's lines end at newlines alone, whatever else is in a string.
+    new = source.rstrip("\n").split("\n")
     end = first_line - 1 + len(new)
     lines.extend(["\n"] * (end - len(lines)))
-    lines[first_line - 1 : end] = [line if line.endswith("\n") else line + "\n" for line in new]
+    lines[first_line - 1 : end] = [line + "\n" for line in new]
     size = sum(len(line) for line in lines)
     linecache.cache[filename] = (size, None, lines, filename)
 

@@ -97,16 +97,19 @@ class _Link:
         threading.Thread(target=hear, name="chute-cancel", daemon=True).start()
 
 
-def main() -> None:
-    """Run the job whose directory and socket the command line names."""
-    agent_root, path, fd = sys.argv[1:4]
-    # Found last, so that it can't hide a module of the person's.
-    sys.path.remove(agent_root)
-    sys.path.append(agent_root)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # both are TextIOWrapper
+def main(path: str, fd: int) -> None:
+    """Run the job of a directory, in the process that a template became.
+
+    Parameters
+    ----------
+    path : str
+        The job directory.
+    fd : int
+        The socket to the supervisor.
+    """
+    _open_streams()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # programs that the job starts print live, too
-    link = _Link(int(fd))
+    link = _Link(fd)
     try:
         with open(os.path.join(path, "payload.bin"), "rb") as file:
             payload = codec.loads(file.read())
@@ -116,11 +119,19 @@ def main() -> None:
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()
-        if not isinstance(error, (Exception, SystemExit, asyncio.CancelledError)):
-            raise
         sys.exit(1)
     link.say(returned=True)
     _flush()
+
+
+def _open_streams() -> None:
+    """Make the standard streams anew: those of the template are not the job's."""
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        # Lines at once, and no text that can't be printed, whatever the worker's locale.
+        stream = open(fd, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
 
 
 def _flush() -> None:

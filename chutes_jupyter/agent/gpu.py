@@ -15,6 +15,8 @@ _NOT_SUPPORTED = 3
 #: NVML's own length of a device name, with room to spare.
 _NAME_SIZE = 256
 _MIB = 1024 * 1024
+#: Where Linux tells the control group's limit, as a container sees it: version 2, version 1.
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def list_gpus() -> Optional[List[Dict[str, Any]]]:
@@ -97,10 +99,7 @@ def memory_mib() -> Optional[int]:
 
 
 def _memory_limit() -> Optional[int]:
-    for path in (
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ):
+    for path in MEMORY_LIMITS:
         try:
             with open(path) as file:
                 text = file.read().strip()

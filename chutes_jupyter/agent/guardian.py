@@ -11,12 +11,27 @@ import os
 import select
 import signal
 import socket
-from typing import Callable, Dict, NoReturn
+import traceback
+from typing import Callable, Dict, Tuple
 
 from . import processes
 
 
-def fork(sock: socket.socket, exec_child: Callable[[], NoReturn]) -> int:
+class BecomeJob(BaseException):
+    """Unwinds a fresh process to the top of the program, where it becomes the job's.
+
+    Parameters
+    ----------
+    become : callable
+        Called there; returns what `execute.main` needs.
+    """
+
+    def __init__(self, become: Callable[[], Tuple[str, int]]) -> None:
+        super().__init__()
+        self.become = become
+
+
+def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
     """Start a guardian with the job's process below it, and return the guardian's pid.
 
     Parameters
@@ -24,22 +39,29 @@ def fork(sock: socket.socket, exec_child: Callable[[], NoReturn]) -> int:
     sock : socket.socket
         The guardian's end. It sends ``started PID``, ``exit STATUS`` (a wait status) and
         ``gone LEFT`` (after ``K``; how many could not be killed), each on a line.
-    exec_child : callable
-        Becomes the job's program; called in the child.
+    become : callable
+        What the job's process does first.
+
+    Raises
+    ------
+    BecomeJob
+        In the job's process, and only there.
     """
     pid = os.fork()
     if pid:
         return pid
-    status = 1
     try:
         os.setsid()
-        _guard(sock, exec_child)
-        status = 0
-    finally:
-        os._exit(status)
+        _guard(sock, become)
+    except BecomeJob:
+        raise
+    except BaseException:
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        os._exit(1)
+    os._exit(0)
 
 
-def _guard(sock: socket.socket, exec_child: Callable[[], NoReturn]) -> None:
+def _guard(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> None:
     processes.become_subreaper()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
@@ -50,11 +72,8 @@ def _guard(sock: socket.socket, exec_child: Callable[[], NoReturn]) -> None:
         signal.signal(number, signal.SIG_IGN)
     child = os.fork()
     if child == 0:
-        try:
-            signal.set_wakeup_fd(-1)
-            exec_child()
-        finally:
-            os._exit(127)
+        signal.set_wakeup_fd(-1)
+        raise BecomeJob(become)
     _say(sock, "started %d" % child)
     processes.close_descriptors(sock.fileno(), wake_read, wake_write)
     _watch(sock, child, wake_read)

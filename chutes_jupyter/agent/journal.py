@@ -54,6 +54,7 @@ class JobDir:
         self.result = os.path.join(self.path, "result.bin")
         self.control = os.path.join(self.path, "control")
         self.cancel = os.path.join(self.path, "cancel.json")
+        self.child = os.path.join(self.path, "child.json")
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
 

@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import time
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
-#: Set in the environment of every process of a job: the last way to find one.
+#: Set in the environment of every program that a job starts: one of the last ways to find it.
 MARK = "CHUTE_JOB_ID"
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -39,19 +39,23 @@ def close_descriptors(*keep: int) -> None:
                 os.close(fd)
 
 
+def _stat(pid: int) -> Optional[List[bytes]]:
+    """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            # The command's name may hold brackets; what follows the last one is safe.
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else fields
+
+
 def _parents() -> Dict[int, int]:
     """Return the parent of every process that is not a zombie."""
     parents = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open("/proc/%s/stat" % name, "rb") as file:
-                # The command's name may hold brackets; what follows the last one is safe.
-                fields = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if fields[0] not in (b"Z", b"X"):
+        fields = _stat(int(name)) if name.isdigit() else None
+        if fields is not None:
             parents[int(name)] = int(fields[1])
     return parents
 
@@ -68,6 +72,40 @@ def descendants(pid: int) -> List[int]:
         found += below
         rest += below
     return found
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from any other; empty where unknown."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:  # not Linux
+        return ""
+
+
+def identity(pid: int) -> Dict[str, Any]:
+    """Return what tells a process from a later one with the same pid."""
+    fields = _stat(pid) if _LINUX else None
+    return {"pid": pid, "start": int(fields[19]) if fields else 0, "boot": boot_id()}
+
+
+def _session(leader: Dict[str, Any]) -> List[int]:
+    """Return the processes of the session that this process opened, and all below them.
+
+    A session's number is not used again while anyone is in it, so it is enough that no
+    later process has taken the leader's pid.
+    """
+    if not _LINUX or leader["boot"] != boot_id():
+        return []
+    now = _stat(leader["pid"])
+    if now is not None and int(now[19]) != leader["start"]:
+        return []
+    members = []
+    for pid in _parents():
+        fields = _stat(pid)
+        if fields is not None and int(fields[3]) == leader["pid"]:
+            members.append(pid)
+    return members + [pid for member in members for pid in descendants(member)]
 
 
 def marked(job_id: str) -> List[int]:
@@ -146,12 +184,26 @@ def kill_below(
         time.sleep(0.002)
 
 
-def sweep(job_id: str, patience: float = 5.0) -> List[int]:
-    """Kill what carries the job's mark; for when guardian and supervisor are both gone."""
+def sweep(job_id: str, leader: Optional[Dict[str, Any]], patience: float = 5.0) -> List[int]:
+    """Kill what is left of a job whose guardian and supervisor are both gone.
+
+    Parameters
+    ----------
+    leader : dict, optional
+        The `identity` of the job's first process, where it was written down.
+
+    Returns
+    -------
+    list of int
+        Who is still alive after `patience` seconds.
+    """
     deadline = time.monotonic() + patience
-    left = marked(job_id)
-    while left and time.monotonic() < deadline:
-        send(left, signal.SIGKILL)
+    while True:
+        left = set(marked(job_id))
+        if leader is not None:
+            left.update(_session(leader))
+        left.discard(os.getpid())
+        if not left or time.monotonic() > deadline:
+            return sorted(left)
+        send(sorted(left), signal.SIGKILL)
         time.sleep(0.01)
-        left = marked(job_id)
-    return left

@@ -15,9 +15,10 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, outputs, supervise, wire
+from . import gpu, journal, outputs, processes, supervise, wire
 from .journal import EventLog, JobDir, JournalError
 from .logs import RECORD
+from .template import TemplateDied, Templates
 
 Pair = Tuple[Dict[str, Any], bytes]
 Answer = Union[None, Pair, Iterator[Pair]]
@@ -51,7 +52,7 @@ class Requests:
     def __init__(self, root: str, agent_hash: str) -> None:
         self.root = root
         self._hash = agent_hash
-        self._code = os.path.join(root, "agents", agent_hash)
+        self._templates = Templates(os.path.join(root, "agents", agent_hash))
         self._interpreters: Dict[str, Dict[str, str]] = {}
         self._logs: Dict[str, EventLog] = {}
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
@@ -69,6 +70,10 @@ class Requests:
             "result": self._result,
             "jobs": self._jobs,
         }
+
+    def close(self) -> None:
+        """Let the warm interpreters end; jobs go on."""
+        self._templates.close()
 
     def answer(self, header: Header, body: bytes) -> Answer:
         """Answer one request.
@@ -97,6 +102,8 @@ class Requests:
     # -- the worker -------------------------------------------------------------------
 
     def _hello(self, header: Header, body: bytes) -> Answer:
+        if "warm" in header:
+            self._warm_up(header["warm"])
         return {
             "protocol": wire.PROTOCOL,
             "agent": self._hash,
@@ -104,11 +111,20 @@ class Requests:
             "version": "%d.%d.%d" % sys.version_info[:3],
             "host": socket.gethostname(),
             "user": _user(),
-            "boot": _boot(),
+            "boot": processes.boot_id(),
             "pid": os.getpid(),
             "root": self.root,
             "platform": sys.platform,
         }, b""
+
+    def _warm_up(self, kind: Dict[str, Any]) -> None:
+        """Start the interpreter that the client's jobs will need, without waiting for it."""
+        env = kind.get("env") or {}
+        try:
+            interpreter = self._interpreter(kind.get("python"), env)
+        except Refused:
+            return  # the submit that needs it will say so
+        self._templates.get(interpreter["executable"], env)
 
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
@@ -119,7 +135,11 @@ class Requests:
     def _interpreter(self, python: Optional[str], env: Dict[str, str]) -> Dict[str, str]:
         """Return the real interpreter behind a name, asked once: shims cost every start."""
         if python is None:
-            python = sys.executable
+            return {
+                "executable": sys.executable,
+                "version": "%d.%d.%d" % sys.version_info[:3],
+                "implementation": sys.implementation.name,
+            }
         if python not in self._interpreters:
             ask = (
                 "import sys,json;print(json.dumps({'executable':sys.executable,"
@@ -174,7 +194,11 @@ class Requests:
         log = self._look(job)
         if log.state is None:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
-            reply = supervise.launch(job, self._code, interpreter["executable"])
+            template = self._templates.get(interpreter["executable"], spec.get("env") or {})
+            try:
+                reply = template.launch(job)
+            except TemplateDied as error:
+                raise Refused("no_interpreter", "jobs can't be started: %s" % error) from error
             if "error" in reply:
                 raise Refused("internal", reply["error"])
             log.refresh()
@@ -374,11 +398,3 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user without an entry
         return str(os.getuid())
-
-
-def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:  # not Linux
-        return ""

@@ -40,7 +40,11 @@ def main(root: str, agent_hash: str) -> int:
     root = os.path.abspath(os.path.expanduser(root))
     os.makedirs(os.path.join(root, "jobs"), mode=0o700, exist_ok=True)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return Server(Requests(root, agent_hash)).run()
+    requests = Requests(root, agent_hash)
+    try:
+        return Server(requests).run()
+    finally:
+        requests.close()
 
 
 class _Waiting:

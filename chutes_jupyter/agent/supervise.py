@@ -13,10 +13,9 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
 
 from . import guardian, processes
 from .journal import EventLog, EventWriter, JobDir, Lock, read_json, write_json
@@ -44,7 +43,15 @@ def _umask() -> int:
 _UMASK = _umask()
 
 
-def launch(job: JobDir, agent_root: str, executable: str) -> Dict[str, Any]:
+def environment(extra: Dict[str, str]) -> Dict[str, str]:
+    """Return the environment of a worker's jobs: this process's, and what was configured."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_JOBS}
+    if "inline" in kept.get("MPLBACKEND", ""):
+        del kept["MPLBACKEND"]  # the kernel's own; a job has no kernel to draw in
+    return {**kept, **extra}
+
+
+def launch(job: JobDir) -> Dict[str, Any]:
     """Start a detached supervisor and wait until the job is `starting`, or why it can't be.
 
     Returns
@@ -55,7 +62,7 @@ def launch(job: JobDir, agent_root: str, executable: str) -> Dict[str, Any]:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _detach(lambda: _run(job, agent_root, executable, writing), job)
+        _detach(lambda: _run(job, writing), job)
     os.close(writing)
     os.waitpid(pid, 0)
     with os.fdopen(reading, "rb") as answer:
@@ -76,7 +83,6 @@ def recover(job: JobDir) -> None:
 
 def _detach(body: Callable[[], None], job: JobDir) -> NoReturn:
     """Run `body` in a new session, away from every descriptor and signal of `serve`."""
-    status = 1
     try:
         os.setsid()
         if os.fork():
@@ -89,15 +95,15 @@ def _detach(body: Callable[[], None], job: JobDir) -> NoReturn:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         body()
-        status = 0
+    except guardian.BecomeJob:
+        raise
     except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
         os.write(2, traceback.format_exc().encode("utf-8", "replace"))
-    finally:
-        os._exit(status)
+        os._exit(1)
+    os._exit(0)
 
 
-def _run(job: JobDir, agent_root: str, executable: str, answer: int) -> None:
+def _run(job: JobDir, answer: int) -> None:
     processes.close_descriptors(answer)
     lock = Lock(job)
     if not lock.take(patience=1.0):
@@ -108,7 +114,7 @@ def _run(job: JobDir, agent_root: str, executable: str, answer: int) -> None:
     if events.state is None:
         events.write("state", state="starting", durable=True)
         _answer(answer, EventLog(job))
-        Supervisor(job, events, agent_root, executable).run()
+        Supervisor(job, events).run()
     else:
         _answer(answer, EventLog(job))
     lock.release()
@@ -130,7 +136,7 @@ def _recover(job: JobDir) -> None:
     log = EventLog(job)
     log.refresh()
     if not log.terminal:
-        left = processes.sweep(job.id)
+        left = processes.sweep(job.id, read_json(job.child))
         reason = "its supervisor on the worker died"
         if left:
             reason += "; still running: pid " + ", ".join(map(str, left))
@@ -148,10 +154,9 @@ def _recover(job: JobDir) -> None:
 class Supervisor:
     """Runs one job; see the module's first words."""
 
-    def __init__(self, job: JobDir, events: EventWriter, agent_root: str, executable: str) -> None:
+    def __init__(self, job: JobDir, events: EventWriter) -> None:
         self.job, self.events = job, events
         self.spec = job.read_spec()
-        self._agent_root, self._executable = agent_root, executable
         self._ladder = Ladder(float(self.spec["grace"]))
         self._reserved = Reservations(job.root, job.id)
         self._listing = Listing(job.output)
@@ -204,18 +209,19 @@ class Supervisor:
         err_read, err_write = open_pipe()
         self._child, child_end = socket.socketpair()
         self._guardian, guardian_end = socket.socketpair()
-        environment = self._environment()
 
-        def become_job() -> NoReturn:
+        def become_job() -> Tuple[str, int]:
             _reset_signals()
             null = os.open(os.devnull, os.O_RDONLY)
             for fd, target in ((null, 0), (out_write, 1), (err_write, 2)):
                 os.dup2(fd, target)
-            os.set_inheritable(child_end.fileno(), True)
             os.setsid()
             os.umask(_UMASK)
             os.chdir(self.job.work)
-            os.execve(self._executable, self._command(child_end.fileno()), environment)
+            os.environ["TMPDIR"] = self.job.tmp
+            os.environ[processes.MARK] = self.job.id
+            processes.close_descriptors(child_end.fileno())
+            return self.job.path, child_end.detach()
 
         guardian.fork(guardian_end, become_job)
         for end in (child_end, guardian_end):
@@ -228,24 +234,6 @@ class Supervisor:
         for sock, handler in ((self._child, self._on_child), (self._guardian, self._on_guardian)):
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ, handler)
-
-    def _command(self, fd: int) -> List[str]:
-        begin = (
-            "import sys;sys.path.insert(0,sys.argv[1]);"
-            "from chutes_jupyter.agent.execute import main;main()"
-        )
-        return [self._executable, "-c", begin, self._agent_root, self.job.path, str(fd)]
-
-    def _environment(self) -> Dict[str, str]:
-        environment = dict(os.environ)
-        for name in _NOT_FOR_JOBS:
-            environment.pop(name, None)
-        if "inline" in environment.get("MPLBACKEND", ""):
-            del environment["MPLBACKEND"]  # the kernel's own; a job has no kernel to draw in
-        environment.update(self.spec["env"])
-        environment["TMPDIR"] = self.job.tmp
-        environment[processes.MARK] = self.job.id
-        return environment
 
     def _watch(self) -> None:
         """Serve pipes, words and clocks until every process of the job is gone."""
@@ -330,7 +318,9 @@ class Supervisor:
             return
         for line in data.decode("ascii").splitlines():
             word, _, number = line.partition(" ")
-            if word == "exit":
+            if word == "started":
+                write_json(self.job.child, processes.identity(int(number)))
+            elif word == "exit":
                 self._status = int(number)
                 self._guardian.send(b"K")  # the function's process is over: nothing stays
             elif word == "gone":
@@ -442,7 +432,6 @@ def _describe(status: int) -> str:
             name = "unknown"
         hint = " (somebody killed it, or the worker ran out of memory)" if number == 9 else ""
         return "its process was ended by signal %d, %s%s" % (number, name, hint)
-    code = os.WEXITSTATUS(status)
-    if code == 127:
-        return "its interpreter could not be started"
-    return "its process ended with exit code %d before the function returned" % code
+    return "its process ended with exit code %d before the function returned" % (
+        os.WEXITSTATUS(status)
+    )

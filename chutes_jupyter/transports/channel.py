@@ -203,7 +203,7 @@ class BufferedStream(Stream):
         await self._buffer.aclose()
 
     def connection_made(self, chan: Any) -> None:
-        self._buffer.carrier = cast(Carrier, chan)
+        self._buffer.carrier = cast("Carrier", chan)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._buffer.closed(exc)

@@ -6,10 +6,8 @@ connection, against OpenSSH's known hosts files and our own; there is no way aro
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -30,6 +28,8 @@ from chutes_jupyter.transports.base import Connection, Process, Stream, Transpor
 from chutes_jupyter.transports.channel import Buffer, BufferedStream, Tail
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from chutes_jupyter.config import Worker
 
 T = TypeVar("T")
@@ -186,6 +186,7 @@ _Options = asyncssh.SSHClientConnectionOptions
 async def _settings(address: HostAddress) -> _Options:
     """Read what ~/.ssh/config says of a host, without touching any key."""
     return await _Options.construct(
+        config=(),  # the person's own; None would be no file at all
         host=address.host,
         port=address.port or (),
         username=address.user or (),
@@ -349,13 +350,13 @@ class SshConnection(Connection):
         opening = self._connection.create_session(
             make, command, encoding=None, window=self._window, request_pty=False
         )
-        return cast(_SshProcess, await self._open(opening, "it takes no further session"))
+        return cast("_SshProcess", await self._open(opening, "it takes no further session"))
 
     async def open_tcp(self, host: str, port: int) -> Stream:
         """Open a TCP connection from the worker; see `Connection.open_tcp`."""
         make = functools.partial(_SshStream, self._buffer())
         opening = self._connection.create_connection(make, host, port, window=self._window)
-        return cast(_SshStream, await self._open(opening, f"no connection to {host}:{port} there"))
+        return cast("_SshStream", await self._open(opening, f"no connection to {host}:{port} there"))
 
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)

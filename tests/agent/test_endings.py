@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from chutes_jupyter.agent import processes
 from tests.agent.rig import PATIENCE, Agent, agent
 
 #: Children that try to get away; each prints nothing and sleeps long.
@@ -59,11 +59,22 @@ def below(root: Path) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """Return a process's parent; 0 when it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
 def nothing_is_left(worker: Agent) -> bool:
-    """Wait until `serve` alone is left of everything that this root started."""
+    """Wait until `serve` and its templates alone are left of what this root started."""
+    serve = worker.process.pid
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if set(below(worker.root)) <= {worker.process.pid, os.getpid()}:
+        ours = {serve, os.getpid()}
+        if all(pid in ours or parent(pid) in ours for pid in below(worker.root)):
             return True
         time.sleep(0.02)
     return False
@@ -253,23 +264,13 @@ def test_the_job_needs_no_serve(tmp_path: Path) -> None:
         assert second.log(job) == b"late\n"
 
 
-def supervisor_of(worker: Agent) -> list[int]:
-    """Return the supervisor (and guardian) of the only job: children of nobody of ours."""
-    return [pid for pid in below(worker.root) if pid != worker.process.pid]
-
-
 @pytest.mark.parametrize("victim", ["supervisor", "guardian", "both"])
 def test_the_death_of_its_keepers_ends_the_job_and_says_so(worker: Agent, victim: str) -> None:
     job = worker.start(BLOCK.format(escape=ESCAPES["deaf to SIGTERM"]))
     wait_for_log(worker, job, b"ready")
-    parents = processes._parents()
-    child = next(
-        pid
-        for pid in processes.marked(job)
-        if b"execute" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
-    guardian = parents[child]
-    supervisor = parents[guardian]
+    child = json.loads((worker.root / "jobs" / job / "child.json").read_text())["pid"]
+    guardian = parent(child)
+    supervisor = parent(guardian)
     if victim == "both":
         os.kill(guardian, signal.SIGSTOP)
         os.kill(supervisor, signal.SIGKILL)

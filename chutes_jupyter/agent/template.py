@@ -1,0 +1,143 @@
+"""A warm interpreter that new jobs are forked from, so that a job starts in milliseconds.
+
+One per interpreter and environment, kept by `serve`. It has loaded everything that a job's
+process needs and has no threads. For each job it forks a detached supervisor, which forks
+the guardian, which forks the job's process; that one unwinds to the top of this module and
+runs the function there, as a program of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import IO, Any, Dict, List, Optional
+
+from . import execute, supervise
+from .guardian import BecomeJob
+from .journal import JobDir
+
+_BEGIN = (
+    "import sys;sys.path.insert(0,sys.argv[1]);"
+    "from chutes_jupyter.agent.template import main;main()"
+)
+
+
+class TemplateDied(Exception):
+    """The warm interpreter could not be started, or has ended."""
+
+
+class Template:
+    """The side of `serve`: starts the warm interpreter and asks it for jobs.
+
+    Parameters
+    ----------
+    executable : str
+        The interpreter of the jobs.
+    env : dict
+        What the worker's configuration adds to the environment of its jobs.
+    code : str
+        The folder that holds the agent's package.
+    """
+
+    def __init__(self, executable: str, env: Dict[str, str], code: str) -> None:
+        self._process = subprocess.Popen(
+            [executable, "-c", _BEGIN, code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=supervise.environment(env),
+        )
+        self._asks: IO[bytes] = self._process.stdin  # type: ignore[assignment]  # both are
+        self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]  # pipes
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self._process.poll() is None
+
+    def launch(self, job: JobDir) -> Dict[str, Any]:
+        """Start a job's supervisor, and return what `supervise.launch` returned.
+
+        Raises
+        ------
+        TemplateDied
+            If the interpreter has ended; whether the job was started, its lock tells.
+        """
+        ask = json.dumps({"root": job.root, "job": job.id}).encode("ascii")
+        try:
+            self._asks.write(ask + b"\n")
+            self._asks.flush()
+            line = self._answers.readline()
+        except OSError as error:
+            raise TemplateDied(str(error)) from error
+        if not line:
+            code = self._process.wait()
+            raise TemplateDied("the interpreter ended with exit code %d" % code)
+        reply: Dict[str, Any] = json.loads(line.decode("utf-8"))
+        return reply
+
+    def close(self) -> None:
+        """Let the interpreter end."""
+        for pipe in (self._asks, self._answers):
+            with contextlib.suppress(OSError):  # it has died with a question unread
+                pipe.close()
+        self._process.wait()
+
+
+class Templates:
+    """The warm interpreters of one `serve`."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+        self._warm: Dict[str, Template] = {}
+
+    def get(self, executable: str, env: Dict[str, str]) -> Template:
+        """Return the warm interpreter for jobs of this kind, started if need be."""
+        key = json.dumps([executable, env], sort_keys=True)
+        found: Optional[Template] = self._warm.get(key)
+        if found is None or not found.alive:
+            found = self._warm[key] = Template(executable, env, self._code)
+        return found
+
+    def close(self) -> None:
+        """Let every interpreter end; jobs go on."""
+        for template in self._warm.values():
+            template.close()
+
+
+def main() -> None:
+    """Fork a supervisor for each job that standard input names, until it ends."""
+    code = sys.argv[1]
+    # Found last, so that it can't hide a module of the person's.
+    sys.path.remove(code)
+    sys.path.append(code)
+    try:
+        _serve()
+    except BecomeJob as job:
+        # Out of the handler, so that the job's own errors have no foreign context.
+        become = job.become
+    else:
+        return
+    execute.main(*become())
+
+
+def _serve() -> None:
+    gc.collect()
+    gc.freeze()  # shared pages stay shared
+    lines: List[bytes] = []
+    rest = b""
+    while True:
+        while not lines:
+            data = os.read(0, 65536)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+        ask = json.loads(lines.pop(0).decode("ascii"))
+        if threading.active_count() > 1:
+            raise RuntimeError("a thread was started in the template; forking is not safe")
+        reply = supervise.launch(JobDir(ask["root"], ask["job"]))
+        os.write(1, json.dumps(reply).encode("ascii") + b"\n")

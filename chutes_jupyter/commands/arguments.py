@@ -1,0 +1,357 @@
+"""What a person types after `jupyter chute` or `%chute`, taken apart."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from chutes_jupyter.errors import SpecError, UsageError
+from chutes_jupyter.models import parse_timeout
+
+#: Returns what a notebook expression is worth; there is none in a terminal.
+Resolve = Callable[[str], Any]
+
+_OPENING = {"(": ")", "[": "]", "{": "}"}
+_KEY_VALUE = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(r"\$([^\W\d]\w*)")
+
+
+class HelpShown(Exception):
+    """The help text was asked for; `text` is what to show."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that never ends the process: a notebook's kernel goes on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments, and show how they are written."""
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}\nSee {self.prog} --help")
+
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - argparse's signature
+        """Hand the help text over to whoever shows it."""
+        raise HelpShown(self.format_help())
+
+
+def build_parser(prog: str, *, notebook: bool) -> Parser:
+    """Return the parser of all verbs.
+
+    Parameters
+    ----------
+    prog : str
+        What was typed before them (``jupyter chute``, ``%chute``).
+    notebook : bool
+        Whether the job functions are those of a notebook; a terminal names them by file.
+    """
+    parser = Parser(prog=prog, description="Run jobs on workers, and see to those that run.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_run(verbs, notebook=notebook)
+    _add_jobs(verbs)
+    _add_logs(verbs)
+    _add_cancel(verbs)
+    _add_files(verbs)
+    worker = verbs.add_parser("worker", help="list, add, test or remove workers")
+    worker.description = "A worker is a place where jobs run: local, or any SSH host."
+    _add_worker_verbs(worker.add_subparsers(dest="worker_verb", metavar="VERB", required=True))
+    return parser
+
+
+def _add_run(verbs: Any, *, notebook: bool) -> None:
+    what = "a job function of this notebook" if notebook else "FILE.py:NAME, or FILE.py with one"
+    parser = verbs.add_parser(
+        "run",
+        help="submit a job function",
+        description="Submit a job function with job data; without --wait it returns once the "
+        "worker has the job.",
+        epilog=_run_examples(parser_prog=verbs._prog_prefix, notebook=notebook),
+    )
+    parser.add_argument("function", metavar="NAME" if notebook else "FILE.py:NAME", help=what)
+    values = "Python literals" + (", $variable or {expression}" if notebook else "")
+    parser.add_argument("data", nargs="*", metavar="key=value", help=f"job data: {values}")
+    parser.add_argument("--worker", metavar="NAME", help="where it runs, if not where it says")
+    parser.add_argument(
+        "--timeout", type=timeout_argument, default=..., help="3600, 90m, 1h or none"
+    )
+    parser.add_argument(
+        "--upload",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether its output files come here",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="print its log until it ends; fail if it fails"
+    )
+
+
+def _run_examples(*, parser_prog: str, notebook: bool) -> str:
+    if notebook:
+        return f"example:\n  {parser_prog} run train epochs=3 rate=$rate name='tiny'"
+    return f"example:\n  {parser_prog} run train.py:train epochs=3 name='\"tiny\"' --wait"
+
+
+def _add_jobs(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "jobs",
+        help="list jobs",
+        description="List the jobs of this person, the newest first, whatever started them.",
+    )
+    parser.add_argument("--worker", metavar="NAME", help="only those of one worker")
+    parser.add_argument("--live", action="store_true", help="only those that have not ended")
+    parser.add_argument("--full", action="store_true", help="whole ids, and the reasons")
+    parser.add_argument(
+        "-n", "--limit", type=_count, default=20, metavar="N", help="at most N (20), 0 for all"
+    )
+
+
+def _add_logs(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "logs", help="print a job's log", description="Print what a job wrote, both streams."
+    )
+    _add_job(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the job ends")
+    parser.add_argument("--tail", type=_count, metavar="N", help="begin with the last N lines")
+
+
+def _add_cancel(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "cancel",
+        help="cancel jobs",
+        description="Cancel jobs: each is told, given its grace, then ended by force. "
+        "Its outputs and log still come.",
+    )
+    parser.add_argument("job", nargs="+", metavar="JOB", help=_JOB_HELP)
+
+
+def _add_files(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "files", help="list a job's output files", description="List a job's output files."
+    )
+    _add_job(parser)
+
+
+_JOB_HELP = "train-3f9c2a, or any unique beginning of an id"
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="JOB", help=_JOB_HELP)
+
+
+def _add_worker_verbs(verbs: Any) -> None:
+    verbs.add_parser("list", help="list the workers", description="List the workers.")
+    add = verbs.add_parser(
+        "add",
+        help="add a worker, or change one",
+        description="Add a worker. For one that is there already with the same host, only what "
+        "is given changes.",
+        epilog="examples:\n  %(prog)s gpu1 me@gpu1.example.org:2222 --python /opt/conda/bin/python"
+        "\n  %(prog)s local --env HF_HOME=/data/hf",
+    )
+    add.add_argument("name", metavar="NAME", help="what it is called here")
+    add.add_argument(
+        "host",
+        nargs="?",
+        metavar="HOST",
+        help="an alias of ~/.ssh/config, user@host:port or [ipv6]:port; none for local",
+    )
+    add.add_argument("--python", metavar="PATH", help="the interpreter of its jobs")
+    add.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        type=env_argument,
+        metavar="K=V",
+        help="an environment variable of its jobs; K= removes it (repeatable)",
+    )
+    add.add_argument("--dir", metavar="PATH", help="where the folders of its jobs lie")
+    _add_accept_key(add)
+    test = verbs.add_parser(
+        "test",
+        help="connect to a worker and say what it has",
+        description="Connect to a worker, and say what it has and what is missing.",
+    )
+    test.add_argument("name", metavar="NAME", help="which worker")
+    _add_accept_key(test)
+    remove = verbs.add_parser(
+        "remove",
+        help="forget a worker",
+        description="Forget a worker; its jobs go on, and their folders stay there.",
+    )
+    remove.add_argument("name", metavar="NAME", help="which worker")
+
+
+def _add_accept_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-key",
+        type=_fingerprint,
+        metavar="SHA256:…",
+        help="trust the host's key if it has this fingerprint",
+    )
+
+
+def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Return what the words say; job data may stand anywhere after the job function.
+
+    Raises
+    ------
+    UsageError
+        If they are wrong.
+    HelpShown
+        If they ask for help.
+    """
+    try:
+        found, rest = parser.parse_known_args(list(words))
+    except SpecError as error:
+        raise UsageError(str(error)) from error
+    if rest:
+        # argparse gives up on `key=value` words that options stand between.
+        if getattr(found, "verb", None) != "run" or any(word.startswith("-") for word in rest):
+            parser.error(f"not understood: {' '.join(rest)}")
+        found.data = [*found.data, *rest]
+    return found
+
+
+def timeout_argument(text: str) -> int | None:
+    """Return a timeout that an option writes; argparse shows the rule where it is wrong."""
+    try:
+        return parse_timeout(text)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def env_argument(text: str) -> tuple[str, str]:
+    """Return name and value of ``K=V``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be K=V, like HF_HOME=/data/hf")
+    return key, value
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
+    return int(text)
+
+
+def _fingerprint(text: str) -> str:
+    if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", text):
+        rule = "must be a fingerprint as the refusal showed it: SHA256: and 43 characters"
+        raise argparse.ArgumentTypeError(f"{text!r}: {rule}")
+    return text.rstrip("=")
+
+
+def parse_data(words: Sequence[str], resolve: Resolve | None = None) -> dict[str, Any]:
+    """Return the job data that ``key=value`` words write.
+
+    Parameters
+    ----------
+    words : sequence of str
+        As typed; values are Python literals, or ``$variable`` and ``{expression}`` where
+        there is a notebook. What is a literal is one: ``{1, 2}`` is a set.
+    resolve : callable, optional
+        Returns what a notebook expression is worth.
+
+    Raises
+    ------
+    UsageError
+        If a word is not ``key=value``, a key comes twice, or a value is no literal.
+    """
+    data: dict[str, Any] = {}
+    for word in words:
+        match = _KEY_VALUE.fullmatch(word)
+        if not match:
+            raise UsageError(f"{word!r}: job data is written key=value, like epochs=3")
+        key, text = match.groups()
+        if key in data:
+            raise UsageError(f"{key}: given twice")
+        data[key] = parse_value(key, text, resolve)
+    return data
+
+
+def parse_value(key: str, text: str, resolve: Resolve | None = None) -> Any:
+    """Return the value of one ``key=value``; see `parse_data`."""
+    variable = _VARIABLE.fullmatch(text)
+    if not variable:
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            pass  # no literal: an expression of the notebook, or wrong
+    expression = variable[1] if variable else text[1:-1] if re.match(r"(?s)\{.+\}$", text) else ""
+    if expression and resolve is not None:
+        return resolve(expression)
+    if expression:
+        raise UsageError(f"{key}={text}: there is no notebook here to take a value from")
+    example = shlex.quote(f'{key}="{text}"') if resolve is None else f'{key}="{text}"'
+    raise UsageError(
+        f"{key}={text}: not a Python literal. A text needs its quotes: write {example}"
+    )
+
+
+def split_line(line: str) -> list[str]:
+    """Split a magic's line into words: at spaces outside of quotes and brackets.
+
+    Job data keeps its quotes, since its values are Python (``name="a b"``); every other word
+    loses them, as in a shell.
+
+    Raises
+    ------
+    UsageError
+        If a quote or bracket is not closed.
+    """
+    words: list[str] = []
+    for word in _raw_words(line):
+        plain = not _KEY_VALUE.fullmatch(word) or (words and words[-1] == "--env")
+        words.append(_unquoted(word) if plain else word)
+    return words
+
+
+def _unquoted(word: str) -> str:
+    if word.startswith(tuple(_OPENING)):
+        return word
+    try:
+        return "".join(shlex.split(word))
+    except ValueError as error:
+        raise UsageError(f"{word}: {error}") from error
+
+
+def _raw_words(line: str) -> list[str]:
+    words: list[str] = []
+    word, closing, quote = "", "", ""
+    position = 0
+    while position < len(line):
+        char = line[position]
+        if char == "\\" and quote:
+            char = line[position : position + 2]
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in _OPENING:
+            closing += _OPENING[char]
+        elif closing and char == closing[-1]:
+            closing = closing[:-1]
+        if char.isspace() and not quote and not closing:
+            words, word = ([*words, word] if word else words), ""
+        else:
+            word += char
+        position += len(char)
+    if quote or closing:
+        raise UsageError(f"{line.strip()}: {quote or closing[-1]} is missing")
+    return [*words, word] if word else words
+
+
+def changed_env(old: Mapping[str, str], given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return an environment with the given variables changed; an empty value removes one."""
+    env = {**old, **dict(given)}
+    return {key: value for key, value in env.items() if value or (key, "") not in given}

@@ -1,0 +1,60 @@
+"""How a job is shown: a live panel where a front end can show one, plain text elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from chutes_jupyter.job import Job
+
+_HOME, _CLASS = "chutes_jupyter.job", "Job"
+
+
+def register(shell: InteractiveShell) -> None:
+    """Show jobs as panels where that can be."""
+    formatter = shell.display_formatter.ipython_display_formatter  # type: ignore[union-attr]
+
+    def show(job: Job) -> None:
+        if not panels_work(shell):
+            # IPython then goes on to the next formatter, which is that of plain text.
+            raise NotImplementedError
+        show_panel(job)
+
+    formatter.for_type_by_name(_HOME, _CLASS, show)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Show jobs as plain text again."""
+    formatter = shell.display_formatter.ipython_display_formatter  # type: ignore[union-attr]
+    formatter.deferred_printers.pop((_HOME, _CLASS), None)
+    job = sys.modules.get(_HOME)
+    if job is not None:
+        formatter.type_printers.pop(getattr(job, _CLASS), None)
+
+
+def panels_work(shell: InteractiveShell) -> bool:
+    """Whether a person looks at this kernel through a front end that shows widgets.
+
+    A notebook that runs unattended (nbclient, papermill) has a kernel too, but a widget in it
+    would be saved as one that nothing can draw.
+    """
+    if not hasattr(shell, "kernel") or find_spec("ipywidgets") is None:
+        return False
+    names: dict[str, Any] = shell.user_ns
+    return (
+        "JPY_SESSION_NAME" in os.environ  # JupyterLab and Notebook: a session of the server
+        or "__vsc_ipynb_file__" in names  # VS Code
+        or "google.colab" in sys.modules
+    )
+
+
+def show_panel(job: Job, *, log: bool = True) -> None:
+    """Display the job's panel below the cell, and its record, which is saved with the notebook."""
+    from chutes_jupyter.kernel.panel import Panel
+
+    Panel(job, log=log).show()

@@ -1,0 +1,49 @@
+"""Our errors in a notebook: the person's own lines and the message, without our frames."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from chutes_jupyter.errors import ChuteError
+
+#: IPython asks an exception for this method; no handler of the person's own is displaced.
+_HOOK = "_render_traceback_"
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+def register() -> None:
+    """Let IPython show our errors shortly."""
+    setattr(ChuteError, _HOOK, _render)
+
+
+def unregister() -> None:
+    """Show our errors like all others again."""
+    if _HOOK in vars(ChuteError):
+        delattr(ChuteError, _HOOK)
+
+
+def shorten(error: BaseException, message: str) -> None:
+    """Let IPython show `message` alone for this one exception."""
+    setattr(error, _HOOK, lambda: [message])
+
+
+def _render(error: ChuteError) -> list[str]:
+    """Return what IPython prints for an error of ours: where it was raised, and what it says."""
+    lines = [
+        f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}\n    {frame.line}'
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _is_the_persons(frame)
+    ]
+    return [*lines, f"{type(error).__name__}: {error}"]
+
+
+def _is_the_persons(frame: traceback.FrameSummary) -> bool:
+    """Whether a frame is of the notebook or of a module of the person's, not of a library's."""
+    name = frame.filename
+    if "IPython" in name or name.startswith(("<frozen", _OURS)) or "site-packages" in name:
+        return False
+    # What a cell with a magic became says nothing that the cell does not say.
+    return "run_cell_magic(" not in (frame.line or "") and "run_line_magic(" not in (
+        frame.line or ""
+    )

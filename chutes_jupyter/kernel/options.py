@@ -1,0 +1,175 @@
+"""The options of ``%%chute_job`` and ``%%chute_startup``: parsed, and checked by the models."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chutes_jupyter.errors import ConfigError, SpecError
+from chutes_jupyter.kernel.values import parse_job_data, split_line, unquote
+from chutes_jupyter.models import DEFAULT_GRACE, JobOptions, Port, check_grace, parse_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_PRIORITY = 50
+
+
+class HelpShown(Exception):  # noqa: N818  # not an error: the person asked for it
+    """The help was printed; there is nothing else to do."""
+
+
+class LineParser(argparse.ArgumentParser):
+    """A parser that raises where argparse would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the line, with the magic's usage."""
+        raise ConfigError(f"{message}\n{self.format_usage().strip()}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002
+        """Leave after the help was printed."""
+        raise HelpShown
+
+    def parse_words(self, line: str) -> argparse.Namespace:
+        """Parse a magic's line, whose words may be quoted or have brackets in them."""
+        try:
+            return self.parse_args([_as_argument(word) for word in split_line(line)])
+        except argparse.ArgumentError as error:
+            raise ConfigError(str(error)) from error
+
+
+def _as_argument(word: str) -> str:
+    """Take the quotes off an option's word; a value of job data keeps its own."""
+    return unquote(word)
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """What the line of ``%%chute_job`` asks for."""
+
+    name: str
+    options: JobOptions
+    run: bool = False
+    wait: bool = False
+    out: str | None = None
+    job_data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StartupLine:
+    """What the line of ``%%chute_startup`` asks for."""
+
+    name: str | None
+    priority: int
+
+
+def job_parser() -> LineParser:
+    """Return the parser of ``%%chute_job``'s line."""
+    parser = LineParser(
+        "%%chute_job",
+        description="Register the cell as the body of: async def NAME(self, **job_data). "
+        "A cell that holds just that function is the job as it stands.",
+        epilog="Values are Python literals, $variable or {expression} of the notebook. "
+        "Then NAME.submit(key=value) or: %chute run NAME key=value",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME", help="the job function's name in the notebook")
+    add = parser.add_argument
+    add("--port", metavar="NAME:PORT/PROTO", action="append", default=[], dest="ports",
+        help="a port that the job listens on, like web:8080/http (repeatable)")  # fmt: skip
+    add("--timeout", metavar="TIME", default="none", help="3600, 90m, 1h or none (default)")
+    upload = argparse.BooleanOptionalAction
+    add("--upload", action=upload, default=True, help="bring its files back (default)")
+    add("--ssh", action="store_true", help="declare the SSH port, 2202")
+    add("--worker", metavar="WORKER", default="local", help="where it runs (default: local)")
+    add("--grace", metavar="SECONDS", default=None,
+        help=f"between asking it to end and ending it by force (default: {DEFAULT_GRACE:g})",
+        )  # fmt: skip
+    add("--run", metavar="key=value", nargs="*", default=None, help="submit it at once")
+    add("--wait", action="store_true",
+        help="with --run: print the log live, and raise if the job fails")  # fmt: skip
+    add("-o", "--out", metavar="VAR", default=None, help="with --run: bind the job to this name")
+    return parser
+
+
+def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
+    """Return what a line of ``%%chute_job`` asks for, every rule checked.
+
+    Raises
+    ------
+    SpecError
+        If a port, the timeout, a name or a value breaks its rule.
+    ConfigError
+        If an option is unknown, incomplete, or makes no sense without another.
+    HelpShown
+        If the line asked for help.
+    """
+    given = job_parser().parse_words(line)
+    options = JobOptions(
+        ports=tuple(Port.parse(text) for text in given.ports),
+        timeout=parse_timeout(given.timeout),
+        upload=given.upload,
+        ssh=given.ssh,
+        worker=given.worker,
+        grace=_grace(given.grace),
+    )
+    run = given.run is not None
+    for option, value in (("--wait", given.wait), ("--out", given.out)):
+        if value and not run:
+            raise ConfigError(f"{option} needs --run: without it the cell is only registered")
+    return JobLine(
+        name=_identifier("NAME", given.name, "%%chute_job train"),
+        options=options,
+        run=run,
+        wait=given.wait,
+        out=_identifier("--out", given.out, "--out job") if given.out else None,
+        job_data=parse_job_data(given.run or (), names),
+    )
+
+
+def startup_parser() -> LineParser:
+    """Return the parser of ``%%chute_startup``'s line."""
+    parser = LineParser(
+        "%%chute_startup",
+        description="Register the cell as a start-up hook of the notebook's jobs: the body of "
+        "async def NAME(self). It runs before the job and sets on self what the job needs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a name; the same one replaces it")
+    parser.add_argument(
+        "--priority", metavar="N", default=str(DEFAULT_PRIORITY), help="lowest first (default: 50)"
+    )
+    return parser
+
+
+def parse_startup_line(line: str) -> StartupLine:
+    """Return what a line of ``%%chute_startup`` asks for; raises like `parse_job_line`."""
+    given = startup_parser().parse_words(line)
+    try:
+        priority = int(given.priority)
+    except ValueError:
+        rule = "must be a whole number; the lowest runs first"
+        raise SpecError("--priority", given.priority, rule, "--priority 10") from None
+    name = _identifier("NAME", given.name, "%%chute_startup setup") if given.name else None
+    return StartupLine(name, priority)
+
+
+def _grace(text: str | None) -> float:
+    if text is None:
+        return DEFAULT_GRACE
+    try:
+        return check_grace(float(text))
+    except ValueError as error:
+        if isinstance(error, SpecError):
+            raise
+        rule = "must be a number of seconds from 0 to 3600"
+        raise SpecError("--grace", text, rule, "--grace 30") from None
+
+
+def _identifier(option: str, text: str, example: str) -> str:
+    import keyword
+
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise SpecError(option, text, "must be a Python name", example)
+    return text

@@ -1,0 +1,150 @@
+"""The background thread: one event loop a process, where every connection lives.
+
+It starts with the first call and ends with the process. A fork of the process gets a thread
+of its own at its first call; what it inherited is never touched.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.from_thread import BlockingPortal
+
+__all__ = ["at_exit", "call", "is_here", "spawn", "wait"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_portal: _Portal | None = None
+#: Portals of the process that this one was forked from. They are kept, not closed: their
+#: finalizers would touch sockets and selectors that the parent still uses.
+_inherited: list[_Portal] = []
+
+
+class _Portal:
+    """The thread, its loop, and what is to be done before they end."""
+
+    def __init__(self) -> None:
+        from anyio.from_thread import start_blocking_portal
+
+        self.pid = os.getpid()
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        self._stack = contextlib.ExitStack()
+        context = start_blocking_portal("asyncio", name="chutes_jupyter")
+        self.portal: BlockingPortal = self._stack.enter_context(context)
+        self.thread: int = self.portal.call(_thread_id)
+
+    def close(self) -> None:
+        """Do what was asked for the end, the latest first, and stop the thread."""
+        for function in reversed(self.closing):
+            try:
+                self.portal.call(function)
+            except Exception:
+                _log.exception("closing the background thread")
+        self._stack.close()
+
+
+async def _thread_id() -> int:
+    return threading.get_ident()
+
+
+def _current() -> _Portal:
+    global _portal
+    with _lock:
+        if _portal is not None and _portal.pid != os.getpid():
+            _inherited.append(_portal)
+            _portal = None
+        if _portal is None:
+            _portal = _Portal()
+        return _portal
+
+
+def call(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run an async function in the background loop and return its result.
+
+    An interrupt (Ctrl-C) ends the wait and cancels the function.
+    """
+    return wait(spawn(function, *args, **kwargs))
+
+
+def spawn(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    """Start an async function in the background loop; cancelling the future cancels it."""
+
+    async def run() -> T:
+        return await function(*args, **kwargs)
+
+    return _current().portal.start_task_soon(run)
+
+
+def wait(future: Future[T], timeout: float | None = None) -> T:
+    """Wait for a future of `spawn`; whatever ends the wait early cancels it.
+
+    Raises
+    ------
+    TimeoutError
+        If it took longer than `timeout` seconds.
+    """
+    try:
+        if sys.platform == "win32" and timeout is None:
+            return _wait_in_steps(future)
+        return future.result(timeout)
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _wait_in_steps(future: Future[T]) -> T:
+    # A wait without end can't be interrupted on Windows; short ones can, between them.
+    while True:
+        try:
+            return future.result(0.25)
+        except FutureTimeout:
+            if future.done():
+                raise
+
+
+def is_here() -> bool:
+    """Whether the caller runs in the background thread, where nothing may block."""
+    current = _portal
+    return current is not None and current.thread == threading.get_ident()
+
+
+def at_exit(function: Callable[[], Awaitable[None]]) -> None:
+    """Run an async function in the background loop before it ends with the process."""
+    _current().closing.append(function)
+
+
+def _close() -> None:
+    global _portal
+    with _lock:
+        ending, _portal = _portal, None
+    if ending is not None and ending.pid == os.getpid():
+        ending.close()
+
+
+def _after_fork() -> None:
+    # The lock may have been held by a thread that the child does not have.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+# Before the thread pools end, where that can be had: a job that is on its way to its worker
+# may still have to look up a host's name. atexit comes after them.
+_register: Any = getattr(threading, "_register_atexit", atexit.register)
+_register(_close)

@@ -1,0 +1,337 @@
+"""What a worker says, checked before anything else looks at it.
+
+A worker may be a stranger's machine: every reply is bounded and of the expected shape, or it
+is `AgentFailed`. Paths of outputs have their own rules, since they become files here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from chutes_jupyter.errors import AgentFailed
+from chutes_jupyter.models import TERMINAL
+
+__all__ = [
+    "Entry",
+    "Event",
+    "EventPage",
+    "Gpu",
+    "Hello",
+    "Info",
+    "JobPage",
+    "JobStatus",
+    "Listing",
+    "LogPiece",
+    "ReadEnd",
+    "Refusal",
+    "RemoteError",
+    "Submitted",
+    "parse",
+    "path_fault",
+    "printable",
+]
+
+_MAX_COUNT = 2**53
+_MAX_SIZE = 2**63 - 1
+
+Count = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
+Size = Annotated[int, Field(ge=0, le=_MAX_SIZE)]
+Nanoseconds = Annotated[int, Field(ge=-_MAX_SIZE, le=_MAX_SIZE)]
+Time = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=256)]
+Text = Annotated[str, Field(max_length=64 * 1024)]
+LongText = Annotated[str, Field(max_length=1024 * 1024)]
+# In these patterns `$` is the very end: the engine is Rust's.
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+JobName = Annotated[str, Field(pattern=r"^[^\W\d]\w{0,199}$")]
+WorkerState = Literal[
+    "starting",
+    "running",
+    "cancelling",
+    "collecting",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "timed_out",
+    "lost",
+]
+
+
+class _Reply(BaseModel):
+    """A shape that replies have; fields that it does not name are dropped."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class RemoteError(_Reply):
+    """What the job function raised."""
+
+    type: Word
+    message: Text
+    traceback: LongText
+
+
+class Event(_Reply):
+    """One numbered event of a job. Types that this version does not know are kept, unread."""
+
+    n: Annotated[int, Field(ge=1, le=_MAX_COUNT)]
+    t: Time
+    type: Word
+    state: WorkerState | None = None
+    reason: Text | None = None
+    error: RemoteError | None = None
+    has_value: bool = False
+    by: Word | None = None
+    python: Word | None = None
+    message: Text | None = None
+    version: Count = 0
+    files: Count = 0
+    bytes: Size = 0
+    final: bool = False
+    name: Word | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    ready: bool = False
+
+    def fault(self) -> str | None:
+        """Return what a known type lacks, or None."""
+        needed = {"state": self.state, "notice": self.message, "port": self.name}
+        if self.type in needed and needed[self.type] is None:
+            return f"event {self.n} of type {self.type} is not whole"
+        return None
+
+
+class EventPage(_Reply):
+    """The reply to `events`."""
+
+    events: Annotated[list[Event], Field(max_length=100_000)]
+    state: WorkerState | None
+    terminal: bool
+
+
+class Submitted(_Reply):
+    """The reply to `submit`."""
+
+    state: WorkerState | None
+    event: Count
+    known: bool
+
+
+class LogPiece(_Reply):
+    """The header of the reply to `log`; the bytes are its body."""
+
+    offset: Size
+    size: Size
+    end: bool
+
+
+class Entry(_Reply):
+    """One file of a listing. Its path is checked by `path_fault`, where it becomes a file."""
+
+    path: Annotated[str, Field(max_length=16 * 1024)]
+    size: Size
+    mtime_ns: Nanoseconds
+    sha256: Sha256 | None
+    quiet: bool
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _no_surrogates(cls, value: object) -> object:
+        return printable(value) if isinstance(value, str) else value
+
+
+class Refusal(_Reply):
+    """A name in the output folder that brings no file, and why."""
+
+    path: Annotated[str, Field(max_length=16 * 1024)]
+    reason: Text
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _no_surrogates(cls, value: object) -> object:
+        return printable(value) if isinstance(value, str) else value
+
+
+class Listing(_Reply):
+    """One page of the reply to `outputs`."""
+
+    version: Count
+    final: bool
+    total: Annotated[int, Field(ge=0, le=1_000_000)]
+    entries: Annotated[list[Entry], Field(max_length=10_000)]
+    refused: Annotated[list[Refusal], Field(max_length=10_000)]
+
+
+class ReadEnd(_Reply):
+    """The header of the last frame of the reply to `read`."""
+
+    size: Size
+    mtime_ns: Nanoseconds
+    sha256: Sha256
+    changed: bool
+
+
+class Hello(_Reply):
+    """The reply to `hello`."""
+
+    protocol: Count
+    agent: Word
+    python: Text
+    version: Word
+    host: Word
+    user: Word
+    boot: Word
+    pid: Count
+    root: Text
+    platform: Word
+
+
+class Gpu(_Reply):
+    """One GPU of a worker."""
+
+    name: Word
+    memory_mib: Count
+
+
+class Interpreter(_Reply):
+    """The interpreter of a worker's jobs."""
+
+    executable: Text
+    version: Word
+    implementation: Word
+
+
+class Info(_Reply):
+    """The reply to `info`. Without GPU tools on the worker `gpus` is None."""
+
+    gpus: Annotated[list[Gpu], Field(max_length=1024)] | None
+    cpus: Count | None
+    memory_mib: Count | None
+    interpreter: Interpreter
+
+
+class JobPort(_Reply):
+    """A port as the worker's copy of the spec has it."""
+
+    name: Word
+    port: Annotated[int, Field(ge=1, le=65535)]
+    proto: Literal["tcp", "udp", "http"]
+
+
+class JobStatus(_Reply):
+    """One job in the reply to `jobs`."""
+
+    id: JobId
+    name: JobName
+    state: WorkerState | None
+    event: Count
+    created: Time
+    started: Time | None
+    ended: Time | None
+    reason: Text | None
+    notebook: Text | None
+    ports: Annotated[list[JobPort], Field(max_length=1000)]
+    timeout: Count | None
+    upload: bool
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in TERMINAL
+
+
+class JobPage(_Reply):
+    """The reply to `jobs`."""
+
+    jobs: Annotated[list[JobStatus], Field(max_length=10_000)]
+    next: JobId | None
+
+
+Model = TypeVar("Model", bound=_Reply)
+
+
+def parse(model: type[Model], header: Mapping[str, Any]) -> Model:
+    """Return a reply as its model.
+
+    Raises
+    ------
+    AgentFailed
+        If it does not have the shape, or something in it is out of bounds.
+    """
+    try:
+        reply = model.model_validate(header)
+    except (ValidationError, RecursionError) as error:
+        raise AgentFailed(
+            f"The worker's agent sent a malformed reply ({model.__name__}): {_first(error)}"
+        ) from error
+    if isinstance(reply, EventPage):
+        for event in reply.events:
+            if fault := event.fault():
+                raise AgentFailed(f"The worker's agent sent a malformed reply: {fault}")
+    return reply
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    item = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in item["loc"])
+    return f"{where}: {item['msg']}"[:500]
+
+
+# --------------------------------------------------------------------------- paths of outputs
+
+_MAX_PART = 255
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_WINDOWS_RESERVED = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE
+)
+_WINDOWS_CHARACTERS = re.compile(r'[\x00-\x1f<>:"|?*\\]')
+
+
+def path_fault(path: str, *, windows: bool = sys.platform == "win32") -> str | None:
+    """Return why no file of this path may be made here, or None if it may.
+
+    Parameters
+    ----------
+    path : str
+        As the worker gave it, with ``/`` between its parts.
+    windows : bool
+        Whether the file system is one of Windows, which reads more into names.
+    """
+    if "\0" in path:
+        return "the name holds a NUL"
+    if path.startswith("/"):
+        return "an absolute path"
+    if "\ufffd" in path:
+        return "the name is not UTF-8"
+    for part in path.split("/"):
+        if fault := _part_fault(part, windows):
+            return fault
+    return None
+
+
+def _part_fault(part: str, windows: bool) -> str | None:
+    if part in ("", "."):
+        return "a path with an empty part"
+    if part == "..":
+        return "a path that leaves the output folder"
+    if len(os.fsencode(part)) > _MAX_PART:
+        return "a name that is too long"
+    if windows:
+        if _WINDOWS_CHARACTERS.search(part):
+            return "a character that Windows does not allow in names"
+        if part[-1] in ". " or _WINDOWS_RESERVED.fullmatch(part):
+            return "a name that Windows keeps for itself"
+    return None
+
+
+def printable(text: str) -> str:
+    """Return text with what is not Unicode (bytes of a name that is no UTF-8) replaced."""
+    return _SURROGATES.sub("\ufffd", text)

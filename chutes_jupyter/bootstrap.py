@@ -50,7 +50,7 @@ _FIND_PYTHON = (
 )
 
 # Runs on the worker under any Python 3 that knows -I; {settings} is a line of constants.
-_LOADER = '''
+_LOADER = """
 import os, sys
 {settings}
 if sys.version_info < OLDEST:
@@ -95,7 +95,7 @@ if not os.path.exists(os.path.join(home, "ok")):
 sys.path.insert(0, home)
 from chutes_jupyter.agent.serve import main
 sys.exit(1 if main(root, HASH) else 0)
-'''
+"""
 
 
 @functools.cache
@@ -163,7 +163,7 @@ def candidates(worker: Worker) -> list[str]:
 
 
 async def start_agent(
-    connection: Connection, worker: Worker, *, timeout: float = START_TIMEOUT
+    connection: Connection, worker: Worker, *, patience: float = START_TIMEOUT
 ) -> Process:
     """Start `serve` on a worker, sending it the agent first where it is missing.
 
@@ -173,7 +173,7 @@ async def start_agent(
         A connection to the worker.
     worker : Worker
         The worker, which says where its folder lies.
-    timeout : float
+    patience : float
         Seconds that this may take.
 
     Returns
@@ -190,12 +190,12 @@ async def start_agent(
     """
     process = await connection.start(start_command(worker))
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience):
             await _until_marker(process, connection, worker)
     except TimeoutError as error:
         await process.aclose()
         raise AgentFailed(
-            f"{connection.description}: the agent did not answer within {timeout:g} s. "
+            f"{connection.description}: the agent did not answer within {patience:g} s. "
             f"Does its login shell wait for something?{_last_words(process, b'')}"
         ) from error
     except BaseException:

@@ -107,9 +107,10 @@ class Forward:
 
 def _local_host() -> str:
     """Return a loopback address that no cookie of localhost is sent to, where there are many."""
-    if sys.platform != "linux":
-        return REMOTE
-    return ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    host = REMOTE
+    if sys.platform == "linux":
+        host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
+    return host
 
 
 async def _splice(

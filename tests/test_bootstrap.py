@@ -1,7 +1,10 @@
 import pytest
+
 from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.transports import transport_for
+
 pytestmark = pytest.mark.anyio
+
 
 async def test_starts(any_worker):
     c = await transport_for(any_worker).connect()

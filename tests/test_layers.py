@@ -32,6 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "names",
         "scopes",
         "sources",
+        "assembly",
+        "plain",
         "capture",
         "job",
         "chute",
@@ -41,7 +43,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kernel", "cli"),
     ("",),  # the package itself: public names, imported late
 )
-KERNEL_LAYER = 4
 
 # Who may import a library of somebody else; an empty name is the package itself.
 NOTEBOOK = ("kernel", "cli", "")

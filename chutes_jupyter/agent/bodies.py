@@ -164,7 +164,7 @@ def sole_function(tree: ast.Module, name: Optional[str]) -> Optional[_Function]:
 
 
 def own_scope(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk the nodes of `tree` that run in its own scope: not those in nested functions."""
+    """Walk the nodes in `tree` that run in its scope: not the bodies of functions in it."""
     for child in ast.iter_child_nodes(tree):
         yield child
         if isinstance(child, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):

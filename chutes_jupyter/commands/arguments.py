@@ -6,18 +6,15 @@ import argparse
 import ast
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.models import parse_timeout
 
-#: Returns what a notebook expression is worth; there is none in a terminal.
-Resolve = Callable[[str], Any]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-_OPENING = {"(": ")", "[": "]", "{": "}"}
 _KEY_VALUE = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
-_VARIABLE = re.compile(r"\$([^\W\d]\w*)")
 
 
 class HelpShown(Exception):
@@ -251,21 +248,13 @@ def _fingerprint(text: str) -> str:
     return text.rstrip("=")
 
 
-def parse_data(words: Sequence[str], resolve: Resolve | None = None) -> dict[str, Any]:
-    """Return the job data that ``key=value`` words write.
-
-    Parameters
-    ----------
-    words : sequence of str
-        As typed; values are Python literals, or ``$variable`` and ``{expression}`` where
-        there is a notebook. What is a literal is one: ``{1, 2}`` is a set.
-    resolve : callable, optional
-        Returns what a notebook expression is worth.
+def parse_data(words: Sequence[str]) -> dict[str, Any]:
+    """Return the job data that ``key=value`` words write, as a terminal can write it.
 
     Raises
     ------
     UsageError
-        If a word is not ``key=value``, a key comes twice, or a value is no literal.
+        If a word is not ``key=value``, a key comes twice, or a value is no Python literal.
     """
     data: dict[str, Any] = {}
     for word in words:
@@ -275,80 +264,24 @@ def parse_data(words: Sequence[str], resolve: Resolve | None = None) -> dict[str
         key, text = match.groups()
         if key in data:
             raise UsageError(f"{key}: given twice")
-        data[key] = parse_value(key, text, resolve)
+        data[key] = _literal(key, text)
     return data
 
 
-def parse_value(key: str, text: str, resolve: Resolve | None = None) -> Any:
-    """Return the value of one ``key=value``; see `parse_data`."""
-    variable = _VARIABLE.fullmatch(text)
-    if not variable:
-        try:
-            return ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            pass  # no literal: an expression of the notebook, or wrong
-    expression = variable[1] if variable else text[1:-1] if re.match(r"(?s)\{.+\}$", text) else ""
-    if expression and resolve is not None:
-        return resolve(expression)
-    if expression:
-        raise UsageError(f"{key}={text}: there is no notebook here to take a value from")
-    example = shlex.quote(f'{key}="{text}"') if resolve is None else f'{key}="{text}"'
-    raise UsageError(
-        f"{key}={text}: not a Python literal. A text needs its quotes: write {example}"
-    )
-
-
-def split_line(line: str) -> list[str]:
-    """Split a magic's line into words: at spaces outside of quotes and brackets.
-
-    Job data keeps its quotes, since its values are Python (``name="a b"``); every other word
-    loses them, as in a shell.
-
-    Raises
-    ------
-    UsageError
-        If a quote or bracket is not closed.
-    """
-    words: list[str] = []
-    for word in _raw_words(line):
-        plain = not _KEY_VALUE.fullmatch(word) or (words and words[-1] == "--env")
-        words.append(_unquoted(word) if plain else word)
-    return words
-
-
-def _unquoted(word: str) -> str:
-    if word.startswith(tuple(_OPENING)):
-        return word
+def _literal(key: str, text: str) -> Any:
     try:
-        return "".join(shlex.split(word))
-    except ValueError as error:
-        raise UsageError(f"{word}: {error}") from error
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        quoted = shlex.quote(f"{key}={text!r}")
+        rule = "not a Python literal; a text needs quotes of its own inside the shell's"
+        raise UsageError(f"{key}={text}: {rule}. Write it like {quoted}") from error
 
 
-def _raw_words(line: str) -> list[str]:
-    words: list[str] = []
-    word, closing, quote = "", "", ""
-    position = 0
-    while position < len(line):
-        char = line[position]
-        if char == "\\" and quote:
-            char = line[position : position + 2]
-        elif quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char in _OPENING:
-            closing += _OPENING[char]
-        elif closing and char == closing[-1]:
-            closing = closing[:-1]
-        if char.isspace() and not quote and not closing:
-            words, word = ([*words, word] if word else words), ""
-        else:
-            word += char
-        position += len(char)
-    if quote or closing:
-        raise UsageError(f"{line.strip()}: {quote or closing[-1]} is missing")
-    return [*words, word] if word else words
+def unquoted(text: str) -> str:
+    """Return what a notebook's line means by a quoted text; there is no shell to do it."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text
 
 
 def changed_env(old: Mapping[str, str], given: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.commands import jobs, workers
 from chutes_jupyter.commands.arguments import HelpShown, build_parser, parse
-from chutes_jupyter.commands.surroundings import Surroundings
 
-Verb = Callable[[argparse.Namespace, Surroundings], Any]
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from chutes_jupyter.commands.surroundings import Surroundings
+
+    Verb = Callable[[argparse.Namespace, Surroundings], Any]
 
 _VERBS: dict[str, Verb] = {
     "run": jobs.run,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.commands.arguments import Resolve
+from chutes_jupyter.commands.arguments import parse_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,15 @@ class Surroundings:
         What is typed before a verb; it is shown in help and advice.
     find : callable, optional
         Returns the job function of a name; None in a terminal, where files name them.
-    resolve : callable, optional
-        Returns what a notebook expression is worth; None in a terminal.
+    read_data : callable, optional
+        Returns the job data that ``key=value`` words write; in a notebook these may name its
+        variables.
     """
 
     write: Callable[[str], object]
     prog: str = "jupyter chute"
     find: Callable[[str], Any] | None = None
-    resolve: Resolve | None = None
+    read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
 
     @property
     def in_notebook(self) -> bool:

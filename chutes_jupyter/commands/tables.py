@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 

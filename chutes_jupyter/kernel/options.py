@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.errors import ConfigError, SpecError
+from chutes_jupyter.commands.arguments import Parser, parse
+from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.kernel.values import parse_job_data, split_line, unquote
 from chutes_jupyter.models import DEFAULT_GRACE, JobOptions, Port, check_grace, parse_timeout
 
@@ -14,34 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PRIORITY = 50
-
-
-class HelpShown(Exception):  # noqa: N818  # not an error: the person asked for it
-    """The help was printed; there is nothing else to do."""
-
-
-class LineParser(argparse.ArgumentParser):
-    """A parser that raises where argparse would end the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the line, with the magic's usage."""
-        raise ConfigError(f"{message}\n{self.format_usage().strip()}")
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002
-        """Leave after the help was printed."""
-        raise HelpShown
-
-    def parse_words(self, line: str) -> argparse.Namespace:
-        """Parse a magic's line, whose words may be quoted or have brackets in them."""
-        try:
-            return self.parse_args([_as_argument(word) for word in split_line(line)])
-        except argparse.ArgumentError as error:
-            raise ConfigError(str(error)) from error
-
-
-def _as_argument(word: str) -> str:
-    """Take the quotes off an option's word; a value of job data keeps its own."""
-    return unquote(word)
 
 
 @dataclass(frozen=True)
@@ -64,15 +38,14 @@ class StartupLine:
     priority: int
 
 
-def job_parser() -> LineParser:
+def job_parser() -> Parser:
     """Return the parser of ``%%chute_job``'s line."""
-    parser = LineParser(
+    parser = Parser(
         "%%chute_job",
         description="Register the cell as the body of: async def NAME(self, **job_data). "
         "A cell that holds just that function is the job as it stands.",
         epilog="Values are Python literals, $variable or {expression} of the notebook. "
         "Then NAME.submit(key=value) or: %chute run NAME key=value",
-        allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="the job function's name in the notebook")
     add = parser.add_argument
@@ -100,12 +73,12 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
     ------
     SpecError
         If a port, the timeout, a name or a value breaks its rule.
-    ConfigError
+    UsageError
         If an option is unknown, incomplete, or makes no sense without another.
     HelpShown
         If the line asked for help.
     """
-    given = job_parser().parse_words(line)
+    given = _parse(job_parser(), line)
     options = JobOptions(
         ports=tuple(Port.parse(text) for text in given.ports),
         timeout=parse_timeout(given.timeout),
@@ -117,7 +90,7 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
     run = given.run is not None
     for option, value in (("--wait", given.wait), ("--out", given.out)):
         if value and not run:
-            raise ConfigError(f"{option} needs --run: without it the cell is only registered")
+            raise UsageError(f"{option} needs --run: without it the cell is only registered")
     return JobLine(
         name=_identifier("NAME", given.name, "%%chute_job train"),
         options=options,
@@ -128,13 +101,12 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
     )
 
 
-def startup_parser() -> LineParser:
+def startup_parser() -> Parser:
     """Return the parser of ``%%chute_startup``'s line."""
-    parser = LineParser(
+    parser = Parser(
         "%%chute_startup",
         description="Register the cell as a start-up hook of the notebook's jobs: the body of "
         "async def NAME(self). It runs before the job and sets on self what the job needs.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="a name; the same one replaces it")
     parser.add_argument(
@@ -145,7 +117,7 @@ def startup_parser() -> LineParser:
 
 def parse_startup_line(line: str) -> StartupLine:
     """Return what a line of ``%%chute_startup`` asks for; raises like `parse_job_line`."""
-    given = startup_parser().parse_words(line)
+    given = _parse(startup_parser(), line)
     try:
         priority = int(given.priority)
     except ValueError:
@@ -153,6 +125,10 @@ def parse_startup_line(line: str) -> StartupLine:
         raise SpecError("--priority", given.priority, rule, "--priority 10") from None
     name = _identifier("NAME", given.name, "%%chute_startup setup") if given.name else None
     return StartupLine(name, priority)
+
+
+def _parse(parser: Parser, line: str) -> argparse.Namespace:
+    return parse(parser, [unquote(word) for word in split_line(line)])
 
 
 def _grace(text: str | None) -> float:
@@ -168,8 +144,6 @@ def _grace(text: str | None) -> float:
 
 
 def _identifier(option: str, text: str, example: str) -> str:
-    import keyword
-
     if not text.isidentifier() or keyword.iskeyword(text):
         raise SpecError(option, text, "must be a Python name", example)
     return text

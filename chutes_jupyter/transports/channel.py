@@ -6,12 +6,15 @@ It knows no SSH library: a channel is whatever has the methods of `Carrier`.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from chutes_jupyter.errors import ConnectionLost
-from chutes_jupyter.transports.base import Stream
+from chutes_jupyter.transports.base import Process, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: How much of stderr is kept, in bytes.
 STDERR_TAIL = 8 * 1024
@@ -20,12 +23,20 @@ STDERR_TAIL = 8 * 1024
 class Carrier(Protocol):
     """What the buffer needs of the channel below it."""
 
-    def write(self, data: bytes) -> None: ...
-    def write_eof(self) -> None: ...
-    def close(self) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    async def wait_closed(self) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Send bytes, or keep them until they can be sent."""
+
+    def write_eof(self) -> None:
+        """Declare the end of what is written."""
+
+    def close(self) -> None:
+        """Close both directions."""
+
+    def pause_reading(self) -> None:
+        """Hand over no more bytes."""
+
+    def resume_reading(self) -> None:
+        """Hand over bytes again."""
 
 
 class Buffer:
@@ -151,31 +162,12 @@ class Buffer:
         """Wait until the channel is gone."""
         await self._closed.wait()
 
-    async def aclose(self) -> None:
-        """Close the channel and wait until it is gone on this side."""
+    def close(self) -> None:
+        """Close the channel; readers see its end."""
         self._closed_here = True
         self._changed.set()
-        carrier = self.carrier
-        if carrier is not None:
-            carrier.close()
-
-
-class Tail:
-    """The last bytes of something long."""
-
-    def __init__(self, limit: int = STDERR_TAIL) -> None:
-        self._limit = limit
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Add bytes, forgetting the oldest past the limit."""
-        self._data += data
-        if len(self._data) > self._limit:
-            del self._data[: -self._limit]
-
-    def text(self) -> str:
-        """Return what is kept, as text."""
-        return self._data.decode("utf-8", "replace").strip()
+        if self.carrier is not None:
+            self.carrier.close()
 
 
 class BufferedStream(Stream):
@@ -191,32 +183,83 @@ class BufferedStream(Stream):
         self._buffer = buffer
 
     async def read(self, n: int) -> bytes:
+        """Return what has arrived; see `Stream.read`."""
         return await self._buffer.read(n)
 
     async def write(self, data: bytes) -> None:
+        """Send bytes; see `Stream.write`."""
         await self._buffer.write(data)
 
     def write_eof(self) -> None:
+        """Say that nothing more will be written."""
         self._buffer.write_eof()
 
     async def aclose(self) -> None:
-        await self._buffer.aclose()
+        """Close both directions."""
+        self._buffer.close()
+
+    # What the channel's library calls.
 
     def connection_made(self, chan: Any) -> None:
+        """Take the channel."""
         self._buffer.carrier = cast("Carrier", chan)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the channel is gone."""
         self._buffer.closed(exc)
 
-    def data_received(self, data: bytes, datatype: int | None) -> None:
+    def data_received(self, data: bytes, _datatype: int | None) -> None:
+        """Take bytes."""
         self._buffer.data_received(data)
 
     def eof_received(self) -> bool:
+        """Note the other side's end, and keep our own direction open."""
         self._buffer.eof_received()
-        return True  # our own direction stays open
+        return True
 
     def pause_writing(self) -> None:
+        """Make writers wait."""
         self._buffer.pause_writing()
 
     def resume_writing(self) -> None:
+        """Let writers go on."""
         self._buffer.resume_writing()
+
+
+class BufferedProcess(BufferedStream, Process):
+    """A command over a channel: its stdout is kept for readers, of its stderr only the end."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        super().__init__(buffer)
+        self._stderr = bytearray()
+        self._status: int | None = None
+        self._ended = False
+
+    async def wait(self) -> int | None:
+        """Wait for the command's end; see `Process.wait`."""
+        await self._buffer.wait_closed()
+        if not self._ended:
+            self._buffer.check()
+        return self._status
+
+    def stderr_tail(self) -> str:
+        """Return the end of what was written to stderr."""
+        return self._stderr.decode("utf-8", "replace").strip()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Take bytes of stdout, or of stderr where the channel says so."""
+        if datatype is None:
+            super().data_received(data, datatype)
+            return
+        self._stderr += data
+        del self._stderr[:-STDERR_TAIL]
+
+    def exit_status_received(self, status: int) -> None:
+        """Note how the command ended."""
+        self._status, self._ended = status, True
+
+    def exit_signal_received(self, name: str, *_: object) -> None:
+        """Note the signal that ended the command."""
+        number = getattr(signal, f"SIG{name}", None)
+        self._status = None if number is None else -int(number)
+        self._ended = True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed
 
 
-def login_refused(_error: BaseException, where: str) -> ConnectFailed:
+def login_refused(_error: Exception, where: str) -> ConnectFailed:
+    """Say that no key was taken."""
     return LoginFailed(
         f"{where} refused the login: it takes none of the keys that were offered. Passwords are "
         "not asked for here. Give the host your public key (ssh-copy-id), name the right "
@@ -13,49 +14,60 @@ def login_refused(_error: BaseException, where: str) -> ConnectFailed:
     )
 
 
-def bad_key(error: BaseException, where: str) -> ConnectFailed:
+def bad_key(error: Exception, where: str) -> ConnectFailed:
+    """Say that a key file is of no use."""
     return LoginFailed(
         f"{where}: a key file that ~/.ssh/config or ~/.ssh names can't be used: {error}"
     )
 
 
-def no_name(error: BaseException, where: str) -> ConnectFailed:
+def no_name(error: Exception, where: str) -> ConnectFailed:
+    """Say that the host's name leads nowhere."""
     reason = getattr(error, "strerror", None) or error
     return ConnectFailed(
         f"{where}: its host name can't be resolved ({reason}). Check HOST and ~/.ssh/config."
     )
 
 
-def no_answer(_error: BaseException, where: str) -> ConnectFailed:
+def no_answer(_error: Exception, where: str) -> ConnectFailed:
+    """Say that nothing answers."""
     return ConnectFailed(
         f"{where} did not answer in time. Is it on, and reachable from here? "
         "ConnectTimeout in ~/.ssh/config gives it longer."
     )
 
 
-def refused(_error: BaseException, where: str) -> ConnectFailed:
+def refused(_error: Exception, where: str) -> ConnectFailed:
+    """Say that nothing listens."""
     return ConnectFailed(f"{where} refused the connection: no sshd listens on that port.")
 
 
-def by_the_jump_host(error: BaseException, where: str) -> ConnectFailed:
+def by_the_jump_host(error: Exception, where: str) -> ConnectFailed:
+    """Say that the jump host found no way on."""
     reason = getattr(error, "reason", error)
     return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
 
 
-def unverified(error: BaseException, where: str) -> ConnectFailed:
+def unverified(error: Exception, where: str) -> ConnectFailed:
+    """Say that the host could not prove who it is."""
     reason = getattr(error, "reason", error)
     return HostKeyError(f"{where}: its host key could not be confirmed: {reason}.")
 
 
-def broken_off(error: BaseException, where: str) -> ConnectFailed:
+def broken_off(error: Exception, where: str) -> ConnectFailed:
+    """Say that the connection ended early."""
     reason = getattr(error, "reason", None) or error
     return ConnectFailed(f"{where}: the connection failed before the login was done: {reason}.")
 
 
-def bad_settings(error: BaseException, where: str) -> ConnectFailed:
+def bad_settings(error: Exception, where: str) -> ConnectFailed:
+    """Say that the configuration is wrong."""
     return ConnectFailed(f"{where}: the settings for its host can't be used: {error}")
 
 
-def no_way(error: BaseException, where: str) -> ConnectFailed:
+def no_way(error: Exception, where: str) -> ConnectFailed:
+    """Say why the system finds no way to the host."""
+    if getattr(error, "filename", None):
+        return bad_key(error, where)
     reason = getattr(error, "strerror", None) or error
     return ConnectFailed(f"{where} can't be reached: {reason}.")

@@ -13,11 +13,14 @@ import hmac
 import os
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ChangedHostKey, HostKeyError, UnknownHostKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 DEFAULT_PORT = 22
 USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
@@ -168,7 +171,7 @@ def _names_hashed(pattern: str, name: str) -> bool:
 
 
 def refusal(record: Record, presented: HostKey, worker: str, host: str) -> HostKeyError:
-    """Return the error for a key that is not trusted: revoked, changed or unknown.
+    """Return the error for a key that is not trusted: changed or unknown.
 
     Parameters
     ----------
@@ -181,9 +184,6 @@ def refusal(record: Record, presented: HostKey, worker: str, host: str) -> HostK
     host : str
         The worker's host, as the person wrote it.
     """
-    for entry in record.entries("revoked"):
-        if entry.key == presented:
-            return HostKeyError(_revoked(record, presented, entry), presented.fingerprint)
     recorded = [entry for entry in record.own if not entry.marker]
     if recorded:
         return ChangedHostKey(_changed(record, presented, recorded), presented.fingerprint)
@@ -225,22 +225,11 @@ def _changed(record: Record, presented: HostKey, recorded: list[Entry]) -> str:
     )
 
 
-def _revoked(record: Record, presented: HostKey, entry: Entry) -> str:
-    return (
-        f"The host {record.name} presents the key {presented.fingerprint} ({presented.kind}), "
-        f"which {entry.file} line {entry.line} marks as revoked: it must not be trusted. "
-        "Ask whoever runs the host for a new one."
-    )
-
-
 def remember(file: Path, name: str, key: HostKey) -> None:
     """Add a host's key to a known hosts file, made for this person alone where it is new."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     old = file.read_bytes() if file.exists() else b""
     gap = b"" if not old or old.endswith(b"\n") else b"\n"
-    with file.open("ab", opener=_private) as stream:
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "ab") as stream:
         stream.write(gap + f"{name} {key.text}\n".encode())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

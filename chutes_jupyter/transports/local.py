@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
@@ -36,6 +36,7 @@ from chutes_jupyter.transports.ssh import (
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
 
+SUPPORTED: bool = sys.platform != "win32"
 KEY_KIND = "ssh-ed25519"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 #: Seconds that a command has to end by itself once its connection is closed.
@@ -56,7 +57,7 @@ class LocalTransport(Transport):
 
     async def connect(self, *, bulk: bool = False) -> LocalConnection:
         """Start a server and connect to it; see `Transport.connect`."""
-        if sys.platform == "win32":
+        if not SUPPORTED:
             raise ConnectFailed(
                 f"The worker {self.name!r} needs Linux or macOS. On Windows, add a worker that "
                 "SSH reaches: jupyter chute worker add NAME HOST"
@@ -142,12 +143,12 @@ class _Server(asyncssh.SSHServer):
             gss_host=None,
         )
 
-    def begin_auth(self, username: str) -> bool:
+    def begin_auth(self, _username: str) -> bool:
         """Ask for no login: whoever holds the other end of the socketpair is this process."""
         return False
 
     def connection_requested(
-        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+        self, dest_host: str, _dest_port: int, _orig_host: str, _orig_port: int
     ) -> bool:
         """Allow connections to this machine's own ports."""
         return dest_host in LOOPBACK
@@ -223,7 +224,8 @@ async def _end(
     """Wait for the child's end; it gets no more than `PATIENCE` once the connection is gone."""
     closed = asyncio.ensure_future(process.channel.wait_closed())
     try:
-        await asyncio.wait({ended, closed}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {ended, closed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             _, waiting = await asyncio.wait({ended}, timeout=PATIENCE)
             if waiting and sys.platform != "win32":

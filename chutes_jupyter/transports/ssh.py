@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import socket
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -25,14 +24,13 @@ from chutes_jupyter.errors import (
 )
 from chutes_jupyter.transports import failures, hostkeys
 from chutes_jupyter.transports.base import Connection, Process, Stream, Transport
-from chutes_jupyter.transports.channel import Buffer, BufferedStream, Tail
+from chutes_jupyter.transports.channel import Buffer, BufferedProcess, BufferedStream
+from chutes_jupyter.transports.sshconfig import HostSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from chutes_jupyter.config import Worker
-
-T = TypeVar("T")
 
 #: Seconds for reaching the host and logging in; ~/.ssh/config's ConnectTimeout goes before it.
 CONNECT_TIMEOUT = 20.0
@@ -84,72 +82,63 @@ class SshTransport(Transport):
         if len(above) > MAX_JUMPS:
             hosts = ", ".join(hop.host for hop in above)
             raise ConnectFailed(f"ProxyJump of ~/.ssh/config leads in a circle: {hosts}.")
-        settings = await self._guard(_settings(address), address)
         legs: list[Leg] = []
         try:
+            settings = await _settings(address)
             if tunnel is None:
-                for hop in await self._guard(_jumps(settings, address), address):
+                for hop in settings.jumps(address):
                     legs = await self._dial(hop, legs[0] if legs else None, (*above, hop)) + legs
             below = tunnel or (legs[0] if legs else None)
             return [await self._leg(address, settings, below), *legs]
-        except BaseException:
+        except BaseException as error:
             await _close(legs)
+            if isinstance(error, FAILURES):
+                raise self._failure(error, address) from error
             raise
 
-    async def _leg(self, address: HostAddress, settings: _Options, below: Leg | None) -> Leg:
+    async def _leg(self, address: HostAddress, settings: HostSettings, below: Leg | None) -> Leg:
         keys = _Keys(settings)
         try:
             return await self._attempt(address, settings, below, keys, ())
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            if keys.presented is not None:
-                raise self._refusal(keys, keys.presented) from error
+            self._refuse(keys, error)
             first = error
         # Which key does the host have beside a certificate that we can't judge, or instead of
         # the kind that is on record? If it has none either, the first error tells more.
         try:
             return await self._attempt(address, settings, below, keys, PLAIN_HOST_KEYS)
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            if keys.presented is None:
-                raise self._failure(first, address) from error
-            raise self._refusal(keys, keys.presented) from error
+            self._refuse(keys, error)
+            raise self._failure(first, address) from error
 
     async def _attempt(
         self,
         address: HostAddress,
-        settings: _Options,
+        settings: HostSettings,
         below: Leg | None,
         keys: _Keys,
         algorithms: Sequence[str],
     ) -> Leg:
         client = Client(keys)
         options = _connect_options(settings, client, keys)
-        try:
-            connection = await asyncssh.connect(
-                address.host,
-                address.port or (),
-                username=address.user or (),
-                tunnel=below.connection if below else None,
-                server_host_key_algs=algorithms or (),
-                **options,
-            )
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
-            raise
-        except FAILURES as error:
-            raise self._failure(error, address) from error
+        connection = await asyncssh.connect(
+            address.host,
+            address.port or (),
+            username=address.user or (),
+            tunnel=below.connection if below else None,
+            server_host_key_algs=algorithms or (),
+            **options,
+        )
         return Leg(connection, client)
 
-    def _refusal(self, keys: _Keys, presented: hostkeys.HostKey) -> HostKeyError:
-        assert keys.record is not None  # it is read before the host presents its key
-        self.refused = (keys.record.name, presented)
-        return hostkeys.refusal(keys.record, presented, self.name, self._host)
+    def _refuse(self, keys: _Keys, error: Exception) -> None:
+        """Raise the error for a key that the host presented, if it came to that."""
+        if keys.record is not None and keys.presented is not None:
+            self.refused = (keys.record.name, keys.presented)
+            refusal = hostkeys.refusal(keys.record, keys.presented, self.name, self._host)
+            raise refusal from error
 
-    async def _guard(self, work: Awaitable[T], address: HostAddress) -> T:
-        try:
-            return await work
-        except FAILURES as error:
-            raise self._failure(error, address) from error
-
-    def _failure(self, error: BaseException, address: HostAddress) -> ConnectFailed:
+    def _failure(self, error: Exception, address: HostAddress) -> ConnectFailed:
         where = f"worker {self.name!r} ({self._host})"
         if address.host != parse_host(self._host).host:
             where += f", at its jump host {address.host}"
@@ -169,23 +158,17 @@ async def accept_host_key(worker: Worker, fingerprint: str) -> None:
                 "nothing was accepted. Compare again, from the host's own console.",
                 error.fingerprint,
             ) from error
+        if transport.refused is not None:
+            hostkeys.remember(known_hosts_file(), *transport.refused)
     except LoginFailed:
         return  # the login comes after the host key, so that one is known already
     else:
         await connection.aclose()
-        return
-    assert transport.refused is not None
-    hostkeys.remember(known_hosts_file(), *transport.refused)
 
 
-# Settings of ~/.ssh/config.
-
-_Options = asyncssh.SSHClientConnectionOptions
-
-
-async def _settings(address: HostAddress) -> _Options:
+async def _settings(address: HostAddress) -> HostSettings:
     """Read what ~/.ssh/config says of a host, without touching any key."""
-    return await _Options.construct(
+    options = await asyncssh.SSHClientConnectionOptions.construct(
         config=(),  # the person's own; None would be no file at all
         host=address.host,
         port=address.port or (),
@@ -193,28 +176,22 @@ async def _settings(address: HostAddress) -> _Options:
         client_keys=None,
         known_hosts=b"\n",
     )
+    tokens = {
+        "h": options.host,
+        "n": options.orig_host,
+        "p": str(options.port),
+        "r": options.username,
+    }
+    return HostSettings(options.config.get, tokens, options.host_key_alias)
 
 
-def _setting(settings: _Options, name: str) -> Any:
-    return settings.config.get(name)
-
-
-async def _jumps(settings: _Options, address: HostAddress) -> list[HostAddress]:
-    """Return the hosts of ProxyJump, in order."""
-    text = _setting(settings, "ProxyJump") or ""
-    names = [hop.strip().removeprefix("ssh://").rstrip("/") for hop in text.split(",") if hop]
-    hops = [parse_host(name) for name in names]
-    # `Host *` with a ProxyJump speaks of the jump host too; like ssh, go there directly.
-    return [] if address in hops else hops
-
-
-def _connect_options(settings: _Options, client: Client, keys: _Keys) -> dict[str, Any]:
+def _connect_options(settings: HostSettings, client: Client, keys: _Keys) -> dict[str, Any]:
     options: dict[str, Any] = {
         "known_hosts": keys,
         "client_factory": lambda: client,
         "keepalive_interval": KEEPALIVE_INTERVAL,
         "keepalive_count_max": KEEPALIVE_COUNT,
-        "connect_timeout": _setting(settings, "ConnectTimeout") or CONNECT_TIMEOUT,
+        "connect_timeout": settings.connect_timeout or CONNECT_TIMEOUT,
         "login_timeout": CONNECT_TIMEOUT,
         # Nobody is there to type a password, and a job needs neither our agent nor our screen.
         "password_auth": False,
@@ -224,20 +201,18 @@ def _connect_options(settings: _Options, client: Client, keys: _Keys) -> dict[st
         "request_pty": False,
         "ignore_encrypted": True,
     }
-    if _setting(settings, "Ciphers") is None:
+    if settings.ciphers is None:
         options["encryption_algs"] = CIPHERS
-    identities = _setting(settings, "IdentityFile")
-    if identities:
-        # Like ssh, pass over files that aren't there: shared configurations name many.
-        found = [file for file in identities if Path(file).expanduser().exists()]
-        options["client_keys"] = found
+    identities = settings.identities()
+    if identities is not None:
+        options["client_keys"] = identities
     return options
 
 
 class _Keys:
     """The known hosts of one connection, read when asyncssh asks for them."""
 
-    def __init__(self, settings: _Options) -> None:
+    def __init__(self, settings: HostSettings) -> None:
         self._settings = settings
         self.record: hostkeys.Record | None = None
         self.presented: hostkeys.HostKey | None = None
@@ -246,34 +221,9 @@ class _Keys:
         self, host: str, _address: str, port: int | None
     ) -> tuple[list[asyncssh.SSHKey], ...]:
         """Return the keys, the authorities and the revoked keys of a host."""
-        if self._settings.host_key_alias:
-            port = None  # an alias stands for host and port
-        self.record = hostkeys.read_record(self._files(), host, port or hostkeys.DEFAULT_PORT)
+        self.record = self._settings.record(host, port)
         markers = ("", "cert-authority", "revoked")
         return tuple(_import(self.record.entries(marker)) for marker in markers)
-
-    def _files(self) -> list[Path]:
-        user = _setting(self._settings, "UserKnownHostsFile")
-        system = _setting(self._settings, "GlobalKnownHostsFile")
-        named = [
-            *(hostkeys.USER_FILES if user is None else user),
-            *(hostkeys.GLOBAL_FILES if system is None else system),
-        ]
-        return [*(Path(self._expand(name)) for name in named), known_hosts_file()]
-
-    def _expand(self, name: str) -> str:
-        settings = self._settings
-        tokens = {
-            "%%": "%",
-            "%d": str(Path.home()),
-            "%h": str(settings.host),
-            "%n": str(settings.orig_host),
-            "%p": str(settings.port),
-            "%r": str(settings.username),
-        }
-        for token, value in tokens.items():
-            name = name.replace(token, value)
-        return str(Path(name).expanduser())
 
 
 def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:
@@ -294,7 +244,7 @@ class Client(asyncssh.SSHClient):
         self.lost: str | None = None
 
     def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+        self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey
     ) -> bool:
         """Note a key that is not among the trusted ones, and refuse it."""
         if self._keys is not None:
@@ -356,7 +306,8 @@ class SshConnection(Connection):
         """Open a TCP connection from the worker; see `Connection.open_tcp`."""
         make = functools.partial(_SshStream, self._buffer())
         opening = self._connection.create_connection(make, host, port, window=self._window)
-        return cast("_SshStream", await self._open(opening, f"no connection to {host}:{port} there"))
+        what = f"no connection to {host}:{port} there"
+        return cast("_SshStream", await self._open(opening, what))
 
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)
@@ -398,48 +349,14 @@ class _SshStream(BufferedStream, asyncssh.SSHTCPSession[bytes]):
     """A TCP connection from the worker."""
 
 
-class _SshProcess(BufferedStream, Process, asyncssh.SSHClientSession[bytes]):
+class _SshProcess(BufferedProcess, asyncssh.SSHClientSession[bytes]):
     """A command on the worker."""
-
-    def __init__(self, buffer: Buffer) -> None:
-        super().__init__(buffer)
-        self._stderr = Tail()
-        self._status: int | None = None
-        self._ended = False
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        if datatype is None:
-            self._buffer.data_received(data)
-        else:
-            self._stderr.feed(data)
-
-    def exit_status_received(self, status: int) -> None:
-        self._status, self._ended = status, True
-
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        self._status, self._ended = _signal_status(signal), True
-
-    async def wait(self) -> int | None:
-        await self._buffer.wait_closed()
-        if not self._ended:
-            self._buffer.check()
-        return self._status
-
-    def stderr_tail(self) -> str:
-        return self._stderr.text()
-
-
-def _signal_status(name: str) -> int | None:
-    import signal
-
-    number = getattr(signal, f"SIG{name}", None)
-    return None if number is None else -int(number)
 
 
 # Errors.
 
 #: From the particular to the general: the first that fits speaks.
-_TRANSLATIONS: Mapping[type[BaseException], Callable[[BaseException, str], ConnectFailed]] = {
+_TRANSLATIONS: Mapping[type[Exception], Callable[[Exception, str], ConnectFailed]] = {
     asyncssh.PermissionDenied: failures.login_refused,
     asyncssh.HostKeyNotVerifiable: failures.unverified,
     asyncssh.ChannelOpenError: failures.by_the_jump_host,
@@ -457,12 +374,12 @@ _TRANSLATIONS: Mapping[type[BaseException], Callable[[BaseException, str], Conne
 FAILURES = tuple(_TRANSLATIONS)
 
 
-def connect_failure(error: BaseException, where: str) -> ConnectFailed:
+def connect_failure(error: Exception, where: str) -> ConnectFailed:
     """Return our own error for one of asyncssh or the system, met while connecting.
 
     Parameters
     ----------
-    error : BaseException
+    error : Exception
         What was raised.
     where : str
         Names the worker.

@@ -1,0 +1,444 @@
+"""What a person declares: `Chute`, its job functions and start-up hooks.
+
+The signatures are those of the reference. A job function is registered here, checked against
+the reference's rules, and submitted; the rest of its way is `job`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chutes_jupyter.agent import codec
+from chutes_jupyter.assembly import assemble
+from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function
+from chutes_jupyter.errors import SpecError
+from chutes_jupyter.images import Image
+from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
+from chutes_jupyter.nodes import NodeSelector
+
+if TYPE_CHECKING:
+    from chutes_jupyter.job import Job
+
+__all__ = [
+    "Chute",
+    "Image",
+    "JobFunction",
+    "NodeSelector",
+    "StartupHook",
+    "cell_hook",
+    "cell_job",
+    "default_chute",
+]
+
+SSH_KEY = "_ssh_public_key"
+_PAYLOAD_VERSION = 1
+_DATA_EXAMPLE = "train.submit(epochs=3)"
+
+
+class StartupHook(NamedTuple):
+    """What runs before a job: hooks of a lower priority first."""
+
+    priority: int
+    function: Callable[..., Any] | None
+    code: CapturedCode
+    #: Which cell or function it is: registered again, it takes the place of its older self.
+    key: object
+
+
+class Chute:
+    """What jobs belong to; in a job, ``self``.
+
+    Parameters
+    ----------
+    username, name : str
+        Whose it is and what it is called on the platform.
+    image : str or Image, optional
+        The container image that the platform runs it in.
+    node_selector : NodeSelector or dict, optional
+        What a worker must have.
+    tagline, readme, standard_template, revision, concurrency, max_instances, \
+shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, **extra
+        Kept for the platform.
+    """
+
+    __chute_role__ = "chute"
+
+    def __init__(
+        self,
+        username: str = "",
+        name: str = "notebook",
+        image: str | Image | None = None,
+        tagline: str = "",
+        readme: str = "",
+        standard_template: str | None = None,
+        revision: str | None = None,
+        node_selector: NodeSelector | Mapping[str, Any] | None = None,
+        concurrency: int = 1,
+        max_instances: int = 1,
+        shutdown_after_seconds: int = 300,
+        scaling_threshold: float = 0.75,
+        allow_external_egress: bool = False,
+        encrypted_fs: bool = False,
+        **extra: Any,
+    ) -> None:
+        example = 'Chute(username="me", name="demo", image="parachutes/python:3.12")'
+        for field, value in (("username", username), ("name", name)):
+            if not isinstance(value, str):
+                raise SpecError(field, value, "must be a text", example)
+        if image is not None and not isinstance(image, str | Image):
+            raise SpecError("image", image, "must be an Image or the name of one", example)
+        self.username, self.name, self.image = username, name, image
+        self.tagline, self.readme = tagline, readme
+        self.standard_template, self.revision = standard_template, revision
+        self.node_selector = NodeSelector.parse(node_selector)
+        self.concurrency, self.max_instances = concurrency, max_instances
+        self.shutdown_after_seconds = shutdown_after_seconds
+        self.scaling_threshold = scaling_threshold
+        self.allow_external_egress, self.encrypted_fs = allow_external_egress, encrypted_fs
+        self.extra = extra
+        self._jobs: list[JobFunction] = []
+        self._startup_hooks: list[StartupHook] = []
+
+    def job(
+        self,
+        ports: Iterable[Port | Mapping[str, Any]] = (),
+        timeout: int | None = None,
+        upload: bool = True,
+        ssh: bool = False,
+    ) -> Callable[[Callable[..., Any]], JobFunction]:
+        """Return a decorator that makes a function a job function.
+
+        Parameters
+        ----------
+        ports : iterable of Port or dict
+            The ports that it listens on.
+        timeout : int, optional
+            Its limit in seconds, from 30 to 86400; None for no limit.
+        upload : bool
+            Whether its files come back.
+        ssh : bool
+            Whether it has port 2202 for SSH.
+
+        Raises
+        ------
+        SpecError
+            If an option or the function breaks a rule of the reference.
+        """
+        if callable(ports):
+            raise SpecError("@chute.job", ports, "needs parentheses", "@chute.job()")
+        options = JobOptions(ports=ports, timeout=timeout, upload=upload, ssh=ssh)  # type: ignore[arg-type]  # made a tuple there
+
+        def decorate(function: Callable[..., Any]) -> JobFunction:
+            if isinstance(function, JobFunction):
+                raise SpecError("function", function, "is a job function already", "@chute.job()")
+            code = capture_function(function, drop=_is_ours)
+            return self._add(JobFunction(self, code, options, function))
+
+        return decorate
+
+    def on_startup(self, priority: int = 50) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Return a decorator that makes a function run before each job; lower priority first."""
+        if callable(priority):
+            raise SpecError(
+                "@chute.on_startup", priority, "needs parentheses", "@chute.on_startup()"
+            )
+        _check_priority(priority)
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            code = capture_function(function, kind="hook", drop=_is_ours)
+            # In a notebook a cell is run again and again; in a file, each hook is one more.
+            again = "In" in code.namespace
+            key = (code.name, id(code.namespace)) if again else object()
+            self._add_hook(StartupHook(priority, function, code, key))
+            return function
+
+        return decorate
+
+    def _add(self, job: JobFunction) -> JobFunction:
+        self._jobs = [known for known in self._jobs if known.name != job.name] + [job]
+        return job
+
+    def _add_hook(self, hook: StartupHook) -> None:
+        keys = [known.key for known in self._startup_hooks]
+        if hook.key in keys:
+            self._startup_hooks[keys.index(hook.key)] = hook
+        else:
+            self._startup_hooks.append(hook)
+
+    def __repr__(self) -> str:
+        name = f"{self.username}/{self.name}" if self.username else self.name
+        jobs = ", ".join(job.name for job in self._jobs) or "none yet"
+        return f"<chute {name}, job functions: {jobs}>"
+
+
+class JobFunction:
+    """A cell or function that was registered; `submit` makes a job of it.
+
+    Parameters
+    ----------
+    chute : Chute
+        What it belongs to.
+    code : CapturedCode
+        Its source.
+    options : JobOptions
+        How it runs.
+    function : function, optional
+        What was decorated; None for a cell.
+    """
+
+    __chute_role__ = "job"
+
+    def __init__(
+        self,
+        chute: Chute,
+        code: CapturedCode,
+        options: JobOptions,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        self.chute = self._app = chute
+        self.code = code
+        self._options = options
+        self._func = function
+        self.__doc__ = getattr(function, "__doc__", None) or type(self).__doc__
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.code.name
+
+    @property
+    def ports(self) -> list[Port]:
+        """The ports that its jobs listen on."""
+        return list(self._options.ports)
+
+    @property
+    def timeout(self) -> int | None:
+        """The limit of its jobs in seconds, or None."""
+        return self._options.timeout
+
+    @property
+    def upload(self) -> bool:
+        """Whether files of its jobs come back."""
+        return self._options.upload
+
+    @property
+    def ssh(self) -> bool:
+        """Whether its jobs have port 2202."""
+        return self._options.ssh
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker on which its jobs run."""
+        return self._options.worker
+
+    @property
+    def grace(self) -> float:
+        """Seconds between asking a job to end and ending it by force."""
+        return self._options.grace
+
+    def options(self, **changes: Any) -> JobFunction:
+        """Return the same job function with other options.
+
+        Parameters
+        ----------
+        **changes
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``.
+        """
+        changed = self._options.changed(**changes)
+        return type(self)(self.chute, self.code, changed, self._func)
+
+    def submit(
+        self, data: Mapping[str, Any] | None = None, /, *, ack: bool = False, **job_data: Any
+    ) -> Job:
+        """Submit a job and return it at once, `pending`.
+
+        Parameters
+        ----------
+        data : mapping, optional
+            Job data whose keys can't be written as keywords.
+        ack : bool
+            Wait until the worker has the job on disk and said so.
+        **job_data
+            What the function gets as ``job_data``.
+
+        Raises
+        ------
+        SpecError
+            If job data has a key that is not its own, or a value that can't travel.
+        CaptureError
+            If the function uses a name that can't travel.
+        UnknownWorker
+            If no worker has that name.
+        """
+        from chutes_jupyter import job
+        from chutes_jupyter.config import Workers
+
+        check_flag("ack", ack)
+        worker = Workers.load().get(self.worker)
+        payload = self.payload({**(data or {}), **job_data})
+        selector = self.chute.node_selector
+        spec = JobSpec(
+            id=new_job_id(),
+            name=self.name,
+            options=self._options,
+            payload_sha256=hashlib.sha256(payload).hexdigest(),
+            payload_size=len(payload),
+            created=time.time(),
+            python=worker.python,
+            env=worker.env,
+            notebook=_notebook(self.code.namespace),
+            node_selector=selector.to_json() if selector else None,
+        )
+        return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
+
+    def payload(self, job_data: Mapping[str, Any]) -> bytes:
+        """Return what the worker runs: the code, what it uses now, and the job data."""
+        checked = _check_job_data(job_data)
+        hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
+        assembled = assemble(self.code, hooks, chute=self.chute)
+        chute = {"username": self.chute.username, "name": self.chute.name}
+        whole = {"v": _PAYLOAD_VERSION, **assembled, "chute": chute, "job_data": checked}
+        return codec.dumps(whole, "payload")
+
+    def notices(self) -> list[str]:
+        """Return what is declared, and not applied on workers of one's own."""
+        image = self.chute.image
+        steps = image.unapplied() if isinstance(image, Image) else []
+        found = []
+        if steps:
+            found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
+        if self.ssh:
+            found.append("ssh=True is declared; its door comes with a later version.")
+        udp = [port.name for port in self.ports if port.proto == "udp"]
+        if udp:
+            text = "port" if len(udp) == 1 else "ports"
+            found.append(
+                f"The udp {text} {', '.join(udp)} can be used on the worker; a door to here comes "
+                "with a later version."
+            )
+        return found
+
+    def __repr__(self) -> str:
+        parts = [f"{port.name}:{port.port}/{port.proto}" for port in self.ports]
+        ports = f", ports {' '.join(parts)}" if parts else ""
+        limit = f"{self.timeout} s" if self.timeout else "none"
+        return f"<job function {self.name}{ports}, timeout {limit}, worker {self.worker}>"
+
+
+def cell_job(
+    source: str,
+    name: str,
+    options: JobOptions,
+    namespace: Mapping[str, Any],
+    chute: Chute,
+    filename: str,
+) -> JobFunction:
+    """Register a cell as a job function, as ``%%chute_job`` does.
+
+    Parameters
+    ----------
+    source : str
+        The cell without its magic line.
+    name : str
+        The job function's name.
+    options : JobOptions
+        How it runs.
+    namespace : mapping
+        The notebook's names.
+    chute : Chute
+        What it belongs to.
+    filename : str
+        What tracebacks call the cell (``In[7]``).
+    """
+    code = capture_cell(source, name, namespace, filename=filename)
+    return chute._add(JobFunction(chute, code, options))
+
+
+def cell_hook(
+    source: str,
+    priority: int,
+    namespace: Mapping[str, Any],
+    chute: Chute,
+    filename: str,
+    key: str | None = None,
+) -> StartupHook:
+    """Register a cell as a start-up hook, as ``%%chute_startup`` does.
+
+    Parameters
+    ----------
+    source : str
+        The cell without its magic line.
+    priority : int
+        Hooks of a lower priority run first.
+    namespace, chute, filename
+        As for `cell_job`.
+    key : str, optional
+        Which cell it is: registered again, it takes the place of its older self. Without a
+        key, only the same text does.
+    """
+    _check_priority(priority)
+    code = capture_cell(source, None, namespace, filename=filename, kind="hook")
+    hook = StartupHook(priority, None, code, ("cell", source if key is None else key))
+    chute._add_hook(hook)
+    return hook
+
+
+_default: Chute | None = None
+_default_lock = threading.Lock()
+
+
+def default_chute() -> Chute:
+    """Return the notebook's own chute, to which its cells belong."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Chute()
+        return _default
+
+
+def _is_ours(value: object, attribute: str) -> bool:
+    """Whether a decorator registers, and so stays here."""
+    if value is None:
+        return attribute in ("job", "on_startup")
+    function = getattr(value, "__func__", value)
+    return function in (Chute.job, Chute.on_startup)
+
+
+def _check_priority(priority: object) -> None:
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise SpecError("priority", priority, "must be a whole number", "priority=50")
+
+
+def _check_job_data(job_data: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in job_data.items():
+        if not isinstance(key, str):
+            raise SpecError("job_data", key, "keys must be strings", _DATA_EXAMPLE)
+        if key in ("self", "output_dir"):
+            rule = "is given to the function by the worker, and can't be passed"
+            raise SpecError(f"job_data[{key!r}]", value, rule, _DATA_EXAMPLE)
+        if key == SSH_KEY:
+            if not isinstance(value, str):
+                raise SpecError(key, value, "must be a text", f'{SSH_KEY}="ssh-ed25519 AAAA…"')
+        elif key.startswith("_"):
+            rule = f"keys that begin with _ are the platform's; only {SSH_KEY} may be passed"
+            raise SpecError("job_data", key, rule, _DATA_EXAMPLE)
+        try:
+            codec.dumps(value, key)
+        except codec.CodecError as error:
+            raise SpecError("job_data", key, str(error).rstrip("."), _DATA_EXAMPLE) from error
+    return dict(job_data)
+
+
+def _notebook(namespace: Mapping[str, Any]) -> str | None:
+    """Return the path of the notebook or script, where it can be known."""
+    known = (
+        namespace.get("__vsc_ipynb_file__"),  # VS Code
+        os.environ.get("JPY_SESSION_NAME") if "In" in namespace else None,  # a Jupyter server
+        namespace.get("__file__"),
+    )
+    return next((path for path in known if isinstance(path, str) and path), None)

@@ -1,0 +1,52 @@
+"""The program `jupyter-chute`, which Jupyter runs for ``jupyter chute …``.
+
+Its exit status: 0 for success, 1 for a job that did not succeed or anything else that went
+wrong, 2 for words that are wrong, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from chutes_jupyter.commands import Surroundings, execute
+from chutes_jupyter.errors import ChuteError, JobFailed, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED, WRONG_WORDS, INTERRUPTED = 1, 2, 130
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the words on the command line say, and return the exit status."""
+    try:
+        execute(sys.argv[1:] if words is None else words, Surroundings(_write))
+    except UsageError as error:
+        return _complain(error, WRONG_WORDS)
+    except ChuteError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read on (`| head`) has enough. Nothing may be flushed there at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return 0
+
+
+def _write(text: str) -> None:
+    # At once: what a job prints is followed live, and through pipes.
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _complain(error: ChuteError, status: int) -> int:
+    kind = "" if isinstance(error, UsageError | JobFailed) else f"{type(error).__name__}: "
+    sys.stderr.write(f"{kind}{error}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""What this process knows of one job, and who is told when that changes.
+
+It is changed in the background loop alone and read from any thread: every field holds a
+value that is replaced, never one that is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chutes_jupyter.errors import AgentFailed
+from chutes_jupyter.mirror import FileView, MirrorStatus
+from chutes_jupyter.models import TERMINAL, Port
+from chutes_jupyter.replies import Event, RemoteError
+from chutes_jupyter.store import JobRecord
+
+_log = logging.getLogger(__name__)
+_MAX_NOTICES = 50
+
+
+class Live:
+    """The present state of one job in this process.
+
+    Parameters
+    ----------
+    record : JobRecord
+        What the store knows of it.
+    """
+
+    def __init__(self, record: JobRecord) -> None:
+        self.id, self.name, self.worker = record.id, record.name, record.worker
+        self.label = record.label
+        self.timeout, self.upload = record.timeout, record.upload
+        self.ports = tuple(Port(p["name"], p["port"], p["proto"]) for p in record.ports)
+        self.created = record.created
+        self.notebook = record.notebook
+        self.state: str = record.state
+        self.event = record.event
+        self.started, self.ended = record.started, record.ended
+        self.reason = record.reason
+        self.confirmed = record.confirmed
+        self.output_dir = Path(record.output_dir) if record.output_dir else None
+        self.root = record.root
+        #: How many events were read here, from the first on.
+        self.seen = 0
+        self.error: RemoteError | None = None
+        self.has_value: bool | None = None
+        self.python: str | None = None
+        self.cancel_by: str | None = None
+        self.cancel_asked = False
+        self.notices: tuple[str, ...] = ()
+        #: Why the worker can't be reached at present.
+        self.trouble: str | None = None
+        #: What ended our following of the job, if something did.
+        self.broken: Exception | None = None
+        self.outputs_version = 0
+        self.outputs_final = False
+        self.mirror = MirrorStatus()
+        self.mirror_over = False
+        self.files: Sequence[FileView] = ()
+        self.ready_ports: frozenset[str] = frozenset()
+        self.tail = b""
+        self._subscribers: tuple[Callable[[], object], ...] = ()
+        self._subscribing = threading.Lock()
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.state in TERMINAL
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the worker has the job."""
+        return self.event > 0
+
+    # -- changes, in the background loop ----------------------------------------------
+
+    def set(self, **changes: object) -> None:
+        """Change fields, and tell everybody if that changed anything."""
+        changed = False
+        for name, value in changes.items():
+            changed = changed or getattr(self, name) != value
+            setattr(self, name, value)
+        if changed:
+            self.tell()
+
+    def notice(self, message: str) -> None:
+        """Add something that the person should read, once."""
+        if message in self.notices or len(self.notices) >= _MAX_NOTICES:
+            return
+        self.set(notices=(*self.notices, message))
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Take numbered events, each once and in order, and tell of what they change.
+
+        Raises
+        ------
+        AgentFailed
+            If a number is missing or comes twice.
+        """
+        for event in events:
+            if event.n != self.seen + 1:
+                raise AgentFailed(
+                    f"The agent on {self.worker} sent event {event.n} of {self.label} "
+                    f"after event {self.seen}."
+                )
+            self.seen = event.n
+            self._apply_one(event)
+        if events:
+            self.tell()
+
+    def _apply_one(self, event: Event) -> None:
+        if event.type == "state":
+            self._apply_state(event)
+        elif event.type == "notice":
+            self.notice(event.message or "")
+        elif event.type == "outputs":
+            self.outputs_version, self.outputs_final = event.version, event.final
+        elif event.type == "port" and event.ready and event.name:
+            self.ready_ports |= {event.name}
+
+    def _apply_state(self, event: Event) -> None:
+        if event.state == "running":
+            self.started, self.python = event.t, event.python
+        elif event.state == "cancelling":
+            self.cancel_by = event.by
+        elif event.state in TERMINAL:
+            self.ended, self.reason = event.t, event.reason or None
+            self.error, self.has_value = event.error, event.has_value
+        # What the store knew may be newer than this, when the events are read again.
+        if event.n > self.event and event.state is not None:
+            self.state, self.event = event.state, event.n
+
+    def confirm(self) -> None:
+        """Note that the worker has just confirmed what is known."""
+        self.confirmed = time.time()
+        if self.trouble is not None:
+            self.set(trouble=None)
+
+    def end_here(self, state: str, reason: str) -> None:
+        """End the job by this machine's knowledge: the worker never had it, or has it no more."""
+        self.set(state=state, reason=reason, ended=time.time(), has_value=False)
+
+    # -- who is told ------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Wake whoever waits, and call the subscribers."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        for callback in self._subscribers:
+            try:
+                callback()
+            except Exception:
+                # A panel's fault must not end the following of its job.
+                _log.exception("a subscriber of %s failed", self.label)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on these fields holds."""
+        while not condition():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+
+    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call back after every change, in the background thread; return how to end that."""
+        with self._subscribing:
+            self._subscribers = (*self._subscribers, callback)
+
+        def unsubscribe() -> None:
+            with self._subscribing:
+                self._subscribers = tuple(c for c in self._subscribers if c is not callback)
+
+        return unsubscribe
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody subscribed."""
+        return bool(self._subscribers)

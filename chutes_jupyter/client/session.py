@@ -1,0 +1,270 @@
+"""The way to one worker: a connection with one `serve` in it, made again after every loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from chutes_jupyter.agent import wire
+from chutes_jupyter.bootstrap import start_agent
+from chutes_jupyter.config import Worker
+from chutes_jupyter.errors import (
+    AgentFailed,
+    ChuteError,
+    ConnectFailed,
+    ConnectionLost,
+    HostKeyError,
+    LoginFailed,
+    RequestRefused,
+)
+from chutes_jupyter.link import PATIENCE, AgentLink, Reply
+from chutes_jupyter.replies import Hello, parse
+from chutes_jupyter.transports import transport_for
+from chutes_jupyter.transports.base import Connection
+
+#: Pauses between tries to reach a worker, in seconds: from, growing by, to.
+_FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.2, 1.7, 30.0
+
+#: Told why the worker can't be reached, and None when it can again.
+Trouble = Callable[[str | None], None]
+
+
+@dataclass
+class _Way:
+    """One connection and what runs in it."""
+
+    connection: Connection
+    link: AgentLink
+    hello: Hello
+
+    @property
+    def open(self) -> bool:
+        return not self.link.closed and not self.connection.closed
+
+    async def aclose(self) -> None:
+        await self.link.aclose()
+        await self.connection.aclose()
+
+
+class Session:
+    """Requests to one worker, over a connection that is there when it is needed.
+
+    Parameters
+    ----------
+    worker : Worker
+        Which one.
+    bulk : bool
+        Whether it is for files.
+    idle : float, optional
+        Close the connection after so many seconds without use.
+    """
+
+    def __init__(self, worker: Worker, *, bulk: bool = False, idle: float | None = None) -> None:
+        self.worker = worker
+        self._bulk, self._idle = bulk, idle
+        self._way: _Way | None = None
+        self._connecting: asyncio.Task[_Way] | None = None
+        self._up = asyncio.Event()
+        self._failures = 0
+        self._next_try = 0.0
+        self._users = 0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the agent of the present connection says of itself."""
+        return self._way.hello if self._way else None
+
+    # -- connecting -------------------------------------------------------------------
+
+    async def link(self) -> AgentLink:
+        """Return the open link, connecting if there is none.
+
+        Raises
+        ------
+        WorkerError
+            If the worker can't be reached.
+        """
+        return (await self._open_way()).link
+
+    async def _open_way(self) -> _Way:
+        if self._way is not None and self._way.open:
+            return self._way
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+        # Shielded: many wait for one try, and one of them may be cancelled.
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> _Way:
+        await self._drop()
+        try:
+            way = await self._make_way()
+        except ChuteError as error:
+            pause = min(_FIRST_PAUSE * _GROWTH**self._failures, _LONGEST_PAUSE)
+            if isinstance(error, (LoginFailed, HostKeyError)):
+                pause = _LONGEST_PAUSE  # hosts lock out who knocks too often
+            self._failures = min(self._failures + 1, 50)
+            # Jitter: the clients of a worker that comes back must not come all at once.
+            self._next_try = _now() + pause * random.uniform(0.6, 1.4)  # noqa: S311
+            raise
+        self._failures = 0
+        self._next_try = _now() + _FIRST_PAUSE * random.uniform(0.6, 1.4)  # noqa: S311
+        self._way = way
+        self._up.set()
+        return way
+
+    async def _make_way(self) -> _Way:
+        connection = await transport_for(self.worker).connect(bulk=self._bulk)
+        try:
+            process = await start_agent(connection, self.worker)
+            link = AgentLink(process, connection.description)
+            try:
+                hello = parse(Hello, (await link.request("hello")).header)
+                if hello.protocol != wire.PROTOCOL:
+                    raise AgentFailed(
+                        f"The agent on {connection.description} speaks protocol {hello.protocol}, "
+                        f"and this is {wire.PROTOCOL}."
+                    )
+            except BaseException:
+                await link.aclose()
+                raise
+        except BaseException:
+            await connection.aclose()
+            raise
+        return _Way(connection, link, hello)
+
+    async def _drop(self) -> None:
+        self._up.clear()
+        way, self._way = self._way, None
+        if way is not None:
+            await way.aclose()
+
+    # -- asking -----------------------------------------------------------------------
+
+    async def request(
+        self, op: str, body: bytes = b"", *, patience: float = PATIENCE, **fields: Any
+    ) -> Reply:
+        """Ask once; connect first if need be. See `AgentLink.request`."""
+        with self.in_use():
+            link = await self.link()
+            return await link.request(op, body, patience=patience, **fields)
+
+    async def persist(self, op: str, *, trouble: Trouble, **fields: Any) -> Reply:
+        """Ask until there is an answer, through any number of losses.
+
+        Raises
+        ------
+        RequestRefused
+            If the answer is no.
+        AgentFailed
+            If the agent breaks the protocol again and again.
+        """
+        broken = 0
+        with self.in_use():
+            while True:
+                link = await self.patient_link(trouble)
+                try:
+                    return await link.request(op, **fields)
+                except ConnectionLost as error:
+                    trouble(str(error))
+                except AgentFailed as error:
+                    broken += 1
+                    trouble(str(error))
+                    if broken >= 3:
+                        raise
+
+    async def patient_link(self, trouble: Trouble) -> AgentLink:
+        """Return an open link, trying with growing pauses until there is one."""
+        while True:
+            if self._way is None or not self._way.open:
+                await self._pause()
+            try:
+                link = await self.link()
+            except RequestRefused:
+                raise
+            except ChuteError as error:
+                # Also a wrong configuration: the person may be mending it.
+                trouble(str(error))
+            else:
+                trouble(None)
+                return link
+
+    async def _pause(self) -> None:
+        """Wait for the time of the next try, or until somebody else's try succeeded."""
+        delay = self._next_try - _now()
+        if delay > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._up.wait()
+
+    @contextlib.asynccontextmanager
+    async def stream(self, op: str, **fields: Any) -> AsyncGenerator[AsyncGenerator[Reply, None], None]:
+        """Ask for a long answer; leaving before its end closes the connection."""
+        with self.in_use():
+            link = await self.link()
+            frames = link.stream(op, **fields)
+            whole = False
+
+            async def watched() -> AsyncGenerator[Reply, None]:
+                nonlocal whole
+                async with contextlib.aclosing(frames):
+                    async for reply in frames:
+                        whole = not reply.more
+                        yield reply
+
+            try:
+                async with contextlib.aclosing(watched()) as answer:
+                    yield answer
+            except RequestRefused:
+                whole = True  # a refusal is the last frame
+                raise
+            finally:
+                if not whole:
+                    # The worker would go on sending what nobody wants.
+                    await link.aclose()
+
+    async def connection(self) -> Connection:
+        """Return the open connection, connecting if there is none."""
+        return (await self._open_way()).connection
+
+    # -- the end ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the connection from being closed as idle."""
+        self._users += 1
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._users == 0 and self._idle is not None:
+                loop = asyncio.get_running_loop()
+                self._idle_timer = loop.call_later(self._idle, self._close_idle)
+
+    def _close_idle(self) -> None:
+        if self._users == 0:
+            task = asyncio.create_task(self._drop())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Close the connection; a later request would open it again."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectFailed, ConnectionLost):
+                await self._connecting
+        await self._drop()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

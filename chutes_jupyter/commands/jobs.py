@@ -1,0 +1,181 @@
+"""`run`, `jobs`, `logs`, `cancel` and `files`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from chutes_jupyter.commands import tables
+from chutes_jupyter.commands.scripts import load_function
+from chutes_jupyter.models import TERMINAL
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from chutes_jupyter.chute import JobFunction
+    from chutes_jupyter.commands.surroundings import Surroundings
+    from chutes_jupyter.job import Job
+    from chutes_jupyter.store import JobRecord
+
+#: A live state that was confirmed longer ago than this is shown with its age, in seconds.
+FRESH = 15.0
+
+
+def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
+    """Submit a job function; with --wait print its log, and fail if it fails."""
+    data = here.read_data(arguments.data)
+    function: JobFunction = (here.find or load_function)(arguments.function)
+    changes: dict[str, Any] = {"worker": arguments.worker, "upload": arguments.upload}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if arguments.timeout is not ...:
+        changes["timeout"] = arguments.timeout
+    if changes:
+        function = function.options(**changes)
+    if here.in_notebook and not arguments.wait:
+        return function.submit(**data)
+    # A terminal's process ends now: the worker must have the job before it does.
+    job = function.submit(ack=True, **data)
+    here.say(f"{job.label} is {job.state} on {job.worker}.")
+    if arguments.wait:
+        _watch(job, here)
+    else:
+        here.say(f"Its log: {here.prog} logs -f {job.label}")
+    return job
+
+
+def _watch(job: Job, here: Surroundings) -> None:
+    with _going_on(job.label, here):
+        for line in job.logs(follow=True):
+            here.write(line)
+        value = job.result()
+    here.say(f"{job.label} {job.state}." + (f" It returned {value!r}" if value is not None else ""))
+    if job.files:
+        here.say(f"Its files are in {job.output_dir}")
+
+
+@contextlib.contextmanager
+def _going_on(label: str, here: Surroundings) -> Iterator[None]:
+    """Say on Ctrl-C that the job goes on; only the watching has ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        here.say(f"\n{label} goes on. Cancel it with: {here.prog} cancel {label}")
+        raise
+
+
+def show_jobs(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Show the jobs of this person, the newest first."""
+    from chutes_jupyter.job import jobs
+
+    now = time.time()
+    found = [
+        record
+        for record in jobs()
+        if (arguments.worker in (None, record.worker))
+        and not (arguments.live and record.state in TERMINAL)
+    ]
+    shown = found[: arguments.limit or None]
+    if not shown:
+        here.say("No jobs." if not arguments.live else "No live jobs.")
+        return
+    here.write(jobs_table(shown, now, full=arguments.full))
+    if len(found) > len(shown):
+        here.say(f"… and {len(found) - len(shown)} older: {here.prog} jobs -n 0")
+
+
+def jobs_table(records: Sequence[JobRecord], now: float, *, full: bool = False) -> str:
+    """Return the listing of jobs, with states as confirmed, or with when that was.
+
+    Parameters
+    ----------
+    records : sequence of JobRecord
+        In the order of the lines.
+    now : float
+        The time, in seconds since the epoch.
+    full : bool
+        Whether to show whole ids, and why jobs ended.
+    """
+    head = ["JOB", "STATE", "WORKER", "STARTED", "ELAPSED", "NOTEBOOK"]
+    rows = [
+        [
+            f"{record.name}-{record.id}" if full else record.label,
+            _state(record, now),
+            record.worker,
+            tables.clock(record.started, now) if record.started else "",
+            _elapsed(record, now),
+            _notebook(record, full=full),
+        ]
+        for record in records
+    ]
+    if full:
+        head.append("REASON")
+        rows = [[*row, record.reason or ""] for row, record in zip(rows, records, strict=True)]
+    return tables.table(head, rows)
+
+
+def _state(record: JobRecord, now: float) -> str:
+    if record.state in TERMINAL:
+        return record.state
+    if record.confirmed is None:
+        # Only this machine's own knowledge so far: the worker has said nothing yet.
+        return f"{record.state}, not confirmed"
+    if now - record.confirmed <= FRESH:
+        return record.state
+    return f"{record.state}, last confirmed {tables.ago(now - record.confirmed)}"
+
+
+def _elapsed(record: JobRecord, now: float) -> str:
+    if record.started is None:
+        return ""
+    if record.ended is not None:
+        return tables.span(record.ended - record.started)
+    # What nobody has confirmed lately may have ended long ago.
+    until = record.confirmed if record.state in TERMINAL else now
+    return tables.span(until - record.started) if until is not None else ""
+
+
+def _notebook(record: JobRecord, *, full: bool) -> str:
+    notebook = record.notebook or ""
+    return notebook if full else notebook.replace("\\", "/").rpartition("/")[2]
+
+
+def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Show a job's log, or its last lines, and go on until it ends where that is asked."""
+    from chutes_jupyter.job import attach
+
+    job = attach(arguments.job)
+    if not arguments.follow:
+        text = job.logs() if arguments.tail is None else job.logs(tail=arguments.tail)
+        here.write(text if not text or text.endswith("\n") else text + "\n")
+        return
+    with _going_on(job.label, here):
+        for line in job.logs(follow=True, tail=arguments.tail):
+            here.write(line)
+
+
+def cancel(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Cancel jobs; every id is looked up before the first of them is cancelled."""
+    from chutes_jupyter.job import attach
+
+    found = [attach(text) for text in arguments.job]
+    for job in found:
+        if job.done():
+            here.say(f"{job.label} has ended already: {job.state}.")
+            continue
+        job.cancel()
+        here.say(f"{job.label} is {job.state}.")
+
+
+def show_files(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Show a job's output files, and where they are here."""
+    from chutes_jupyter.job import attach
+
+    job = attach(arguments.job)
+    rows = [(entry.path, tables.size(entry.size), entry.state) for entry in job.files]
+    if rows:
+        here.write(tables.table(("FILE", "SIZE", "STATE"), rows))
+        here.say(f"in {job.output_dir}")
+    else:
+        here.say(f"{job.label} has no output files" + ("." if job.done() else " so far."))

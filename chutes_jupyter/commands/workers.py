@@ -1,0 +1,94 @@
+"""`worker list | add | test | remove`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chutes_jupyter import portal
+from chutes_jupyter.commands.arguments import changed_env, unquoted
+from chutes_jupyter.commands.tables import table
+from chutes_jupyter.config import LOCAL, Worker, Workers
+from chutes_jupyter.errors import ConfigError, UsageError
+from chutes_jupyter.transports import accept_host_key
+
+if TYPE_CHECKING:
+    import argparse
+
+    from chutes_jupyter.commands.surroundings import Surroundings
+
+
+def show_workers(_arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Show every worker; of its environment only the names, since values may be secrets."""
+    rows = [
+        (
+            worker.name,
+            worker.host or "this machine",
+            worker.python or "",
+            worker.dir or "",
+            " ".join(worker.env),
+        )
+        for worker in Workers.load()
+    ]
+    here.write(table(("WORKER", "HOST", "PYTHON", "DIR", "ENV"), rows))
+
+
+def add(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Add a worker or change one, and accept its host key where a fingerprint is given."""
+    workers = Workers.load()
+    old = workers.get(arguments.name) if arguments.name in workers else None
+    worker = _wanted(arguments, old, here)
+    if arguments.accept_key:
+        # Before it is written: a wrong fingerprint should leave nothing behind.
+        _accept(worker, arguments.accept_key, here)
+    workers.add(worker)
+    what = "changed" if old and worker != old else "kept" if old else "added"
+    if old == Worker(LOCAL) != worker:
+        what = "changed"
+    here.say(f"Worker {worker.name} {what}. Try it with: {here.prog} worker test {worker.name}")
+
+
+def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surroundings) -> Worker:
+    name, host = arguments.name, arguments.host
+    if host is None and name != LOCAL and old is None:
+        raise UsageError(
+            f"worker {name}: its HOST is missing.\n"
+            f"usage: {here.prog} worker add {name} HOST [--python PATH] [--env K=V] [--dir PATH]"
+        )
+    if old is not None and host is not None and host != old.host and name != LOCAL:
+        raise ConfigError(
+            f"There is a worker {name!r} already, at {old.host}. Take another name, or forget "
+            f"it first with: {here.prog} worker remove {name}"
+        )
+    env = [(key, unquoted(value) if here.in_notebook else value) for key, value in arguments.env]
+    old = old or Worker(name, host)
+    return Worker(
+        name=name,
+        host=host if host is not None else old.host,
+        python=arguments.python or old.python,
+        env=changed_env(old.env, env),
+        dir=arguments.dir or old.dir,
+    )
+
+
+def _accept(worker: Worker, fingerprint: str, here: Surroundings) -> None:
+    if worker.host is None:
+        raise UsageError("--accept-key: the worker 'local' is this machine and has no host key")
+    portal.call(accept_host_key, worker, fingerprint)
+    here.say(f"The key {fingerprint} of {worker.host} is accepted.")
+
+
+def remove(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Forget a worker."""
+    Workers.load().remove(arguments.name)
+    here.say(f"Worker {arguments.name} removed. Its jobs go on, and their folders stay there.")
+
+
+def test(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Connect to a worker and say, line by line, what it has; the error says what to do."""
+    worker = Workers.load().get(arguments.name)
+    if arguments.accept_key:
+        _accept(worker, arguments.accept_key, here)
+    from chutes_jupyter.commands.trial import check_worker
+
+    portal.call(check_worker, worker, here)
+    here.say(f"Worker {worker.name} can take jobs.")

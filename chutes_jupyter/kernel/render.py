@@ -1,0 +1,182 @@
+"""The panel's pieces as HTML: what a job looks like, from what is known of it."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from chutes_jupyter.commands.tables import size
+from chutes_jupyter.models import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from chutes_jupyter.models import Port
+
+#: The states' colours, by the theme of JupyterLab; the second one is for other front ends.
+_COLOURS = {
+    "pending": "var(--jp-ui-font-color3, #888)",
+    "starting": "var(--jp-info-color1, #00a0b8)",
+    "running": "var(--jp-brand-color1, #1976d2)",
+    "cancelling": "var(--jp-warn-color1, #e07b00)",
+    "collecting": "var(--jp-info-color1, #00a0b8)",
+    "succeeded": "var(--jp-success-color1, #2e8b3d)",
+    "failed": "var(--jp-error-color1, #d32f2f)",
+    "cancelled": "var(--jp-ui-font-color2, #666)",
+    "timed_out": "var(--jp-warn-color1, #e07b00)",
+    "lost": "var(--jp-error-color1, #d32f2f)",
+}
+_MONO = "var(--jp-code-font-family, monospace)"
+_MUTED = "var(--jp-ui-font-color2, #666)"
+_LINE = "var(--jp-border-color2, #d0d0d0)"
+
+STYLE = f"""<style>
+.chutes-panel {{ border: 1px solid {_LINE}; border-radius: 6px; overflow: hidden;
+  max-width: 900px; margin: 4px 0; font-size: var(--jp-ui-font-size1, 13px);
+  color: var(--jp-ui-font-color1, inherit); background: var(--jp-layout-color1, transparent); }}
+.chutes-panel .widget-html, .chutes-panel .widget-html-content {{ margin: 0; line-height: 1.5;
+  height: auto; min-height: 0; font-size: inherit; width: 100%; }}
+.chutes-panel .chutes-style {{ display: none; }}
+.chutes-top {{ padding: 6px 8px 6px 12px; align-items: center; overflow: hidden; }}
+.chutes-top .chutes-head {{ flex: 1; min-width: 0; }}
+.chutes-head-row {{ display: flex; gap: 12px; align-items: baseline; flex-wrap: wrap; }}
+.chutes-head-row > * {{ white-space: nowrap; }}
+.chutes-word {{ font-weight: 600; }}
+.chutes-dot {{ display: inline-block; width: 8px; height: 8px; border-radius: 50%;
+  margin-right: 7px; background: currentColor; }}
+.chutes-muted {{ color: {_MUTED}; }}
+.chutes-label, .chutes-panel td.chutes-path {{ font-family: {_MONO}; font-size: 0.95em; }}
+.chutes-time {{ margin-left: auto; font-variant-numeric: tabular-nums; padding-right: 8px; }}
+.chutes-bar {{ height: 2px; background: {_LINE}; }}
+.chutes-bar > div {{ height: 100%; background: var(--jp-brand-color1, #1976d2);
+  transition: width 1s linear; }}
+.chutes-part {{ padding: 4px 12px; border-top: 1px solid {_LINE}; }}
+.chutes-log-box {{ display: flex; flex-direction: column-reverse; overflow: auto;
+  max-height: 17em; border-top: 1px solid {_LINE};
+  background: var(--jp-cell-editor-background, rgba(128, 128, 128, 0.06)); }}
+.chutes-log-box > .widget-html {{ flex: none; }}
+.chutes-panel pre.chutes-log {{ margin: 0; padding: 6px 12px; font-family: {_MONO};
+  font-size: var(--jp-code-font-size, 13px); line-height: 1.35; white-space: pre-wrap;
+  overflow-wrap: anywhere; background: transparent; color: inherit; border: 0; }}
+.chutes-files {{ max-height: 11em; overflow: auto; }}
+.chutes-panel table {{ border-collapse: collapse; border: 0; margin: 0; width: auto; }}
+.chutes-panel td {{ padding: 0 18px 0 0; border: 0; text-align: left; white-space: nowrap; }}
+.chutes-panel td.chutes-number {{ text-align: right; font-variant-numeric: tabular-nums; }}
+.chutes-panel a {{ color: var(--jp-content-link-color, #1976d2); }}
+.chutes-panel .chutes-reason {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.chutes-panel button.jupyter-button {{ width: auto; height: 26px; line-height: 26px;
+  padding: 0 12px; margin: 0; border-radius: 4px; font-size: inherit; box-shadow: none; }}
+</style>"""
+
+
+def head(state: str, label: str, worker: str, clock: str) -> str:
+    """Return the line of the state, the job, its worker and its time."""
+    word = state.replace("_", " ")
+    colour = _COLOURS.get(state, _MUTED)
+    return (
+        '<div class="chutes-head-row">'
+        f'<span class="chutes-word" style="color: {colour}">'
+        f'<span class="chutes-dot"></span>{escape(word)}</span>'
+        f'<span class="chutes-label">{escape(label)}</span>'
+        f'<span class="chutes-muted">on {escape(worker)}</span>'
+        f'<span class="chutes-time chutes-muted">{escape(clock)}</span></div>'
+    )
+
+
+def bar(elapsed: float | None, timeout: int | None) -> str:
+    """Return the bar of the time used of the timeout, or nothing without one."""
+    if timeout is None:
+        return ""
+    part = min(1.0, max(0.0, (elapsed or 0.0) / timeout))
+    return f'<div class="chutes-bar"><div style="width: {part:.1%}"></div></div>'
+
+
+def clock(elapsed: float | None, timeout: int | None) -> str:
+    """Return the time used, and what there is of it: ``0:42 of 1:00:00``."""
+    if elapsed is None:
+        return "" if timeout is None else f"timeout {_span(timeout)}"
+    return _span(elapsed) if timeout is None else f"{_span(elapsed)} of {_span(timeout)}"
+
+
+def log(text: str) -> str:
+    """Return the end of the log."""
+    return f'<pre class="chutes-log">{escape(text)}</pre>' if text else ""
+
+
+def notices(texts: Iterable[str], fault: str = "") -> str:
+    """Return what the worker, or this side, has to say beside the log."""
+    lines = [f'<div class="chutes-muted">{escape(text)}</div>' for text in texts]
+    if fault:
+        lines.append(f'<div style="color: {_COLOURS["failed"]}">{escape(fault)}</div>')
+    return _part("".join(lines))
+
+
+def ports(declared: Iterable[Port], addresses: Mapping[str, str]) -> str:
+    """Return the job's ports, with a link where one can be opened from here."""
+    rows = "".join(_port(port, addresses.get(port.name)) for port in declared)
+    return _part(f"<table>{rows}</table>" if rows else "")
+
+
+def _port(port: Port, address: str | None) -> str:
+    if port.proto == "udp" or port.name == "ssh":
+        where = '<span class="chutes-muted">declared; its door comes with a later version</span>'
+    elif address is None:
+        where = '<span class="chutes-muted">not open yet</span>'
+    elif address.startswith(("http://", "https://")):
+        link = escape(address, quote=True)
+        where = f'<a href="{link}" target="_blank" rel="noopener noreferrer">{link}</a>'
+    else:
+        where = f'<span class="chutes-label">{escape(address)}</span>'
+    what = f"{port.port}/{port.proto}"
+    return (
+        f'<tr><td class="chutes-path">{escape(port.name)}</td>'
+        f'<td class="chutes-muted">{escape(what)}</td><td>{where}</td></tr>'
+    )
+
+
+def files(entries: Iterable[Any], where: str = "") -> str:
+    """Return the output files: their names, sizes, and whether they are here."""
+    rows = "".join(
+        f'<tr><td class="chutes-path">{escape(entry.path)}</td>'
+        f'<td class="chutes-number">{size(entry.size)}</td>'
+        f'<td class="chutes-muted">{escape(entry.state)}</td></tr>'
+        for entry in entries
+    )
+    if not rows:
+        return ""
+    folder = f'<div class="chutes-muted">in {escape(where)}</div>' if where else ""
+    return _part(f'{folder}<div class="chutes-files"><table>{rows}</table></div>')
+
+
+def ending(state: str, reason: str | None, value: str | None) -> str:
+    """Return how a job ended: why, and what it returned."""
+    if state not in TERMINAL:
+        return ""
+    lines = ""
+    if reason:
+        colour = _COLOURS[state]
+        lines += f'<div class="chutes-reason" style="color: {colour}">{escape(reason)}</div>'
+    if value is not None:
+        lines += f'<div class="chutes-muted">returned</div><pre class="chutes-log" style="padding: 0">{escape(value)}</pre>'
+    return _part(lines)
+
+
+def record(text: str) -> str:
+    """Return the line that is saved with the notebook, whatever becomes of the panel."""
+    return f'<div style="color: {_MUTED}; font-size: 12px; padding: 2px 0">{escape(text)}</div>'
+
+
+def moment(seconds: float) -> str:
+    """Return a point of time as the notebook's machine would write it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _part(content: str) -> str:
+    return f'<div class="chutes-part">{content}</div>' if content else ""
+
+
+def _span(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,136 @@
+"""One file from a worker: read, hashed and written at once, checked, put in place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from chutes_jupyter.errors import OutputsError
+from chutes_jupyter.mirror.folder import MirrorFolder, PartialFile
+from chutes_jupyter.mirror.status import Source
+from chutes_jupyter.replies import Entry, ReadEnd, parse
+
+#: So much is gathered before it goes to a thread: for less, the way there costs more.
+_BATCH = 2 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Changed(Exception):
+    """The file on the worker is not the one that was listed; look again."""
+
+
+class Fetch:
+    """The way of one file; made anew for each try.
+
+    Parameters
+    ----------
+    source : Source
+        The worker's side.
+    folder : MirrorFolder
+        Where it goes.
+    entry : Entry
+        Which version of which file.
+    executor : Executor
+        Threads for hashing and writing.
+    progress : callable
+        Told how many bytes of the file are here.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        folder: MirrorFolder,
+        entry: Entry,
+        executor: Executor,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._source, self._folder, self._entry = source, folder, entry
+        self._executor, self._progress = executor, progress
+        self._partial: PartialFile = folder.partial(entry)
+        self._writing: asyncio.Future[Any] | None = None
+        self._batch: list[bytes] = []
+        self._gathered = 0
+
+    async def run(self) -> None:
+        """Bring the file, or what is missing of it.
+
+        Raises
+        ------
+        Changed
+            If the worker has another version by now; what had come is dropped.
+        OutputsError
+            If it arrived damaged, or can't lie here.
+        WorkerError
+            If the connection broke; what has come is kept for the next try.
+        """
+        try:
+            offset = await self._in_thread(self._partial.resume, self._entry.size)
+            end = await self._receive(offset)
+            await self._written()
+            await self._in_thread(self._finish, end)
+        except (Changed, OutputsError):
+            await self._in_thread(self._partial.discard)
+            raise
+        finally:
+            await self._let_go()
+
+    async def _receive(self, offset: int) -> ReadEnd:
+        received = offset
+        async with self._source.read(self._entry.path, offset) as frames:
+            async for reply in frames:
+                received += len(reply.body)
+                if received > self._entry.size:
+                    # Leaving here ends the transfer, however much the worker would send.
+                    raise Changed
+                await self._gather(reply.body)
+                if not reply.more:
+                    return self._check(parse(ReadEnd, reply.header), received)
+        raise Changed
+
+    def _check(self, end: ReadEnd, received: int) -> ReadEnd:
+        same = (end.size, end.mtime_ns) == (self._entry.size, self._entry.mtime_ns)
+        if end.changed or not same or received != self._entry.size:
+            raise Changed
+        return end
+
+    async def _gather(self, data: bytes) -> None:
+        if data:
+            self._batch.append(data)
+            self._gathered += len(data)
+        if self._gathered >= _BATCH:
+            await self._written()
+            batch, self._batch, self._gathered = self._batch, [], 0
+            # Not waited for: the next batch is read while this one is written.
+            self._writing = self._start(self._partial.write, batch)
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            await self._writing
+            self._writing = None
+            self._progress(self._partial.size)
+
+    def _finish(self, end: ReadEnd) -> None:
+        """Write the rest, check the whole, and put it in place (in a thread)."""
+        entry = self._entry
+        self._partial.write(self._batch)
+        self._partial.close()
+        whole, piece = self._partial.hashes()
+        if piece != end.sha256 or entry.sha256 not in (None, whole):
+            raise OutputsError(f"{entry.path!r} arrived damaged: its hash is not the worker's")
+        self._folder.place(self._partial, entry, whole)
+
+    async def _let_go(self) -> None:
+        """Keep what has arrived, also when this is cancelled or the connection broke."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        self._partial.close()
+
+    def _start(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._executor, function, *args)
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await self._start(function, *args)

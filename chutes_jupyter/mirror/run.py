@@ -1,0 +1,327 @@
+"""A mirror at work: look at the listing, bring what is new, wait for news, until the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import random
+import sys
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import replace
+
+from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
+from chutes_jupyter.mirror.fetch import Changed, Fetch
+from chutes_jupyter.mirror.folder import MirrorFolder
+from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snapshot, Source
+from chutes_jupyter.replies import Entry, path_fault
+
+#: Files that are under way at once; a big one goes alone among the big.
+_AT_ONCE = 8
+_BIG = 8 * 1024 * 1024
+#: How often a file that changed, or arrived damaged, is tried again at the end.
+_TRIES = 3
+_LOCK_PAUSE = 0.5
+_REPORT_PAUSE = 0.1
+#: What the disk says for every file, so that going on is no use.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
+_FOLDS_CASE = sys.platform in ("darwin", "win32")
+
+_log = logging.getLogger(__name__)
+
+
+class _Stop(Exception):
+    """Nothing more can be brought; the reason is the message."""
+
+
+class Mirror:
+    """Brings the outputs of one job.
+
+    Parameters
+    ----------
+    source : Source
+        The worker's side.
+    folder : callable
+        Returns the folder; called in a thread, when there is something to put into it.
+    executor : Executor
+        Threads for disks and hashes.
+    limit : int, optional
+        The most that all files together may have, in bytes.
+    label : str
+        What messages call the job.
+    changed : callable
+        Called, in the loop, whenever `status`, `files` or `refused` changed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        folder: Callable[[], MirrorFolder],
+        executor: Executor,
+        *,
+        limit: int | None,
+        label: str,
+        changed: Callable[[], None],
+    ) -> None:
+        self.status = MirrorStatus()
+        self.refused: dict[str, str] = {}
+        self.folder: MirrorFolder | None = None
+        self._make_folder = folder
+        self._source, self._executor = source, executor
+        self._limit, self._label = limit, label
+        self._changed = changed
+        self._entries: dict[str, Entry] = {}
+        self._states: dict[str, FileState] = {}
+        self._arriving: dict[str, int] = {}
+        self._tries: dict[str, int] = {}
+        self._faults: dict[str, str] = {}
+        self._again = False
+        self._reported = 0.0
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._big = asyncio.Lock()
+
+    @property
+    def files(self) -> list[FileView]:
+        """The files of the newest listing, and where each is."""
+        placed = self.folder.placed if self.folder else {}
+        views = []
+        for path, entry in self._entries.items():
+            here = placed.get(path)
+            sha256 = here.sha256 if here else entry.sha256
+            views.append(FileView(path, entry.size, self._states.get(path, "worker"), sha256))
+        return views
+
+    async def run(self, *, again: bool = False) -> MirrorStatus:
+        """Bring everything, until the final listing is here or nothing more can come.
+
+        Parameters
+        ----------
+        again : bool
+            Look at every file, also if everything was here once (it may have been deleted).
+        """
+        self._again = again
+        try:
+            with contextlib.ExitStack() as held:
+                await self._run(held)
+        except _Stop as stop:
+            self._tell(state="stopped", reason=str(stop))
+        except (OutputsError, OSError) as error:
+            self._tell(state="stopped", reason=f"the outputs can't be written here: {error}")
+        return self.status
+
+    async def _run(self, held: contextlib.ExitStack) -> None:
+        while True:
+            snapshot = await self._source.listing()
+            self._take(snapshot)
+            if self._entries or (self.folder is not None):
+                await self._open(held)
+            if self._is_done(snapshot):
+                self._tell(state="complete", reason=None)
+                return
+            await self._bring(snapshot)
+            if snapshot.final and await self._end(snapshot):
+                return
+            if not snapshot.final:
+                await self._source.news(snapshot.version)
+
+    async def _open(self, held: contextlib.ExitStack) -> None:
+        """Make the folder, and wait until no other process works in it."""
+        if self.folder is not None:
+            return
+        folder = await self._in_thread(self._make_folder)
+        self.folder = folder
+        while (lock := await self._in_thread(folder.try_lock)) is None:
+            self._tell(reason="another process of this machine brings them")
+            await self._in_thread(folder.reload)
+            self._note_states()
+            await asyncio.sleep(_LOCK_PAUSE * (0.5 + random.random()))
+        held.enter_context(lock)
+        await self._in_thread(folder.reload)
+        self._tell(reason=None)
+
+    def _is_done(self, snapshot: Snapshot) -> bool:
+        """Whether all was here before; what the person deleted since is not brought again."""
+        if not snapshot.final or self._again or self.folder is None:
+            return False
+        if self.folder.finished() != snapshot.version:
+            return False
+        self._note_states()
+        return True
+
+    # -- what there is ----------------------------------------------------------------
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self.refused = {item.path: item.reason for item in snapshot.refused}
+        entries: dict[str, Entry] = {}
+        names: dict[str, str] = {}
+        for entry in snapshot.entries:
+            fault = path_fault(entry.path) or _twin(names, entry.path)
+            if fault:
+                self.refused[entry.path] = fault
+            else:
+                entries[entry.path] = entry
+        self._entries = entries
+        self._faults.clear()
+        self._note_states()
+
+    def _note_states(self) -> None:
+        folder = self.folder
+        here = {p for p in self._entries if folder and p in folder.placed and folder.exists(p)}
+        self._states = {path: "here" if path in here else "worker" for path in self._entries}
+        self._tell()
+
+    async def _missing(self, snapshot: Snapshot) -> list[Entry]:
+        folder = self.folder
+        if folder is None:
+            return []
+        entries = [e for e in self._entries.values() if snapshot.final or e.quiet]
+        return await self._in_thread(lambda: [e for e in entries if not folder.has(e)])
+
+    # -- bringing it ------------------------------------------------------------------
+
+    async def _bring(self, snapshot: Snapshot) -> None:
+        folder = self.folder
+        if folder is None:
+            return
+        if snapshot.final:
+            # First, so that nothing old stands in the way of something new.
+            await self._in_thread(folder.remove_others, list(self._entries))
+        missing = self._within_limit(await self._missing(snapshot))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for entry in missing:
+                    group.create_task(self._bring_one(entry))
+        except* _Stop as stops:
+            raise _Stop(str(stops.exceptions[0])) from None
+
+    def _within_limit(self, missing: list[Entry]) -> list[Entry]:
+        """Return what fits the limit, in the order of the listing."""
+        if self._limit is None:
+            return missing
+        wanted = {entry.path for entry in missing}
+        room = self._limit - sum(e.size for e in self._entries.values() if e.path not in wanted)
+        fitting = []
+        for entry in missing:
+            if entry.size <= room:
+                room -= entry.size
+                fitting.append(entry)
+        return fitting
+
+    async def _bring_one(self, entry: Entry) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            if entry.size > _BIG:
+                await stack.enter_async_context(self._big)
+            await stack.enter_async_context(self._slots)
+            self._states[entry.path] = "arriving"
+            try:
+                await self._fetch(entry)
+            except Changed:
+                self._retry(entry, "it changes on the worker while it is read")
+            except OutputsError as error:
+                self._retry(entry, str(error))
+            except RequestRefused as error:
+                self._retry(entry, f"the worker refuses it: {error}")
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise _Stop(f"the disk here takes no more: {error.strerror}") from error
+                self._fault(entry, error.strerror or str(error))
+            else:
+                self._states[entry.path] = "here"
+                self._tries.pop(entry.path, None)
+            finally:
+                self._arriving.pop(entry.path, None)
+                self._tell(rarely=True)
+
+    async def _fetch(self, entry: Entry) -> None:
+        """Bring one file, going on where a broken connection left it."""
+
+        def progress(size: int) -> None:
+            self._arriving[entry.path] = size
+            self._tell(rarely=True)
+
+        assert self.folder is not None
+        while True:
+            fetch = Fetch(self._source, self.folder, entry, self._executor, progress)
+            try:
+                await fetch.run()
+            except ConnectionLost as error:
+                # The source waits for the worker by itself; this is a cut in the middle.
+                _log.info("%s: %s goes on after: %s", self._label, entry.path, error)
+                continue
+            return
+
+    def _retry(self, entry: Entry, reason: str) -> None:
+        """Try again at the next look, a few times."""
+        tries = self._tries.get(entry.path, 0) + 1
+        self._tries[entry.path] = tries
+        if tries >= _TRIES:
+            self._fault(entry, reason)
+        else:
+            self._states[entry.path] = "worker"
+
+    def _fault(self, entry: Entry, reason: str) -> None:
+        self._faults[entry.path] = reason
+        self._states[entry.path] = "failed"
+
+    # -- the end ----------------------------------------------------------------------
+
+    async def _end(self, snapshot: Snapshot) -> bool:
+        """Say how it ended, if all was tried; return whether that is so."""
+        missing = await self._missing(snapshot)
+        over = {e.path for e in missing} - {e.path for e in self._within_limit(missing)}
+        left = {e.path for e in missing} - over - set(self._faults)
+        if left:
+            return False
+        if self._faults:
+            path, reason = next(iter(self._faults.items()))
+            raise _Stop(f"{len(self._faults)} files could not be brought; {path!r}: {reason}")
+        if over:
+            raise _Stop(self._over_limit())
+        if self.folder is not None:
+            await self._in_thread(self.folder.finish, snapshot.version)
+        self._tell(state="complete", reason=None)
+        return True
+
+    def _over_limit(self) -> str:
+        total = sum(entry.size for entry in self._entries.values())
+        return (
+            f"the outputs have {total / 1e9:.1f} GB, over the limit of "
+            f"{(self._limit or 0) / 1e9:g} GB (mirror_limit_gb in the workers file); "
+            "job.mirror.resume() brings them all the same"
+        )
+
+    def _tell(self, *, rarely: bool = False, **changes: object) -> None:
+        """Update the status, and tell of it, for mere progress not too often."""
+        now = asyncio.get_running_loop().time()
+        if rarely and now - self._reported < _REPORT_PAUSE:
+            return
+        self._reported = now
+        entries = self._entries
+        here = [path for path, state in self._states.items() if state == "here"]
+        self.status = replace(
+            self.status,
+            **changes,  # type: ignore[arg-type]  # fields of the status, by its only callers
+            done=sum(entries[path].size for path in here) + sum(self._arriving.values()),
+            total=sum(entry.size for entry in entries.values()),
+            files_done=len(here),
+            files_total=len(entries),
+        )
+        self._changed()
+
+    async def _in_thread(self, function: Callable[..., object], *args: object) -> object:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, function, *args)
+
+
+def _twin(names: dict[str, str], path: str) -> str | None:
+    """Return which file has the same name here, where the file system knows no case."""
+    if not _FOLDS_CASE:
+        return None
+    key = unicodedata.normalize("NFC", path).casefold()
+    other = names.setdefault(key, path)
+    return None if other == path else f"it is the same name here as {other!r}"
+
+

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SpecError,
         UnknownHostKey,
         UnknownWorker,
+        UsageError,
         WaitTimeout,
         WorkerError,
     )
@@ -70,6 +71,7 @@ __all__ = [
     "SpecError",
     "UnknownHostKey",
     "UnknownWorker",
+    "UsageError",
     "WaitTimeout",
     "WorkerError",
     "__version__",

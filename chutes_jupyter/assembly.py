@@ -248,7 +248,7 @@ class _Assembly:
     def _is_home(self, value: object) -> bool:
         """Whether the notebook or script defines it, rather than a module that is imported."""
         homes = [root.namespace for root in self.roots]
-        if isinstance(value, type | _TYPING):
+        if isinstance(value, (type, *_TYPING)):
             names = {home.get("__name__") for home in homes} | {"__main__"}
             return value.__module__ in names
         inner = inspect.unwrap(value) if callable(value) else value
@@ -259,7 +259,7 @@ class _Assembly:
     def _add_definition(self, use: _Use, value: Any) -> None:
         function = None
         try:
-            if isinstance(value, type | _TYPING):
+            if isinstance(value, (type, *_TYPING)):
                 source = self._class_source(use, value)
                 defines = _defined(source) or use.name
             else:

@@ -171,9 +171,10 @@ def capture_function(
     function: Callable[..., Any],
     *,
     kind: Literal["job", "hook"] = "job",
-    drop: Callable[[object, str], bool] | None = None,
 ) -> CapturedCode:
-    """Take a function that a decorator registers.
+    """Take a function that a decorator registers, while that decorator is being called.
+
+    This decorator and those above it stay here; those below it go along.
 
     Parameters
     ----------
@@ -181,10 +182,6 @@ def capture_function(
         What the decorator got.
     kind : {"job", "hook"}
         What it becomes.
-    drop : callable
-        Whether a decorator, given as its object (None where that can't be told without
-        running code) and the last name of its expression, is one of ours. Decorators from
-        the outermost down to the last such one stay here.
 
     Raises
     ------
@@ -206,13 +203,8 @@ def capture_function(
             "Define it in a cell or a file: what is typed at Python's own prompt, or made by "
             "exec, can't travel."
         )
-    around = {**inner.__globals__, **closure_of(inner)}
-    ours = [
-        position
-        for position, node in enumerate(source.decorators)
-        if drop is not None and drop(*_decorator(node, around))
-    ]
-    return from_source(kind, inner.__name__, source, inner, drop=ours[-1] + 1 if ours else 0)
+    drop = _registered_at(source, inner.__code__.co_filename)
+    return from_source(kind, inner.__name__, source, inner, drop=drop)
 
 
 def from_source(
@@ -294,22 +286,18 @@ def _instructions(code: types.CodeType) -> Any:
     return dis.get_instructions(code)
 
 
-def _decorator(node: ast.expr, around: Mapping[str, Any]) -> tuple[object, str]:
-    """Return the object of a decorator without its call, and the last name of the expression."""
-    if isinstance(node, ast.Call):
-        node = node.func
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.insert(0, node.attr)
-        node = node.value
-    last = parts[-1] if parts else getattr(node, "id", "")
-    if not isinstance(node, ast.Name):
-        return None, last
-    value = around.get(node.id)
-    for part in parts:
-        # Static, since a property would run code.
-        value = inspect.getattr_static(value, part, None)
-    return value, last
+def _registered_at(source: Source, filename: str) -> int:
+    """Return how many decorators there are down to the one that is being called now.
+
+    Its line is on the stack, whatever it is called and however many functions it goes through.
+    """
+    lines = [node.lineno for node in source.decorators]
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_filename == filename and frame.f_lineno in lines:
+            return lines.index(frame.f_lineno) + 1
+        frame = frame.f_back
+    return 0  # called as a function, below the definition
 
 
 def _check_definition(node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> None:
@@ -321,7 +309,8 @@ def _check_definition(node: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -
     if any(isinstance(part, ast.Yield | ast.YieldFrom) for part in bodies.own_scope(node)):
         raise SpecError(node.name, "yield", "must return its result", _EXAMPLES[kind])
     for decorator in node.decorator_list:
-        if _decorator(decorator, {})[1] in ("job", "on_startup"):
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if isinstance(called, ast.Attribute) and called.attr in ("job", "on_startup"):
             text = f"@{ast.unparse(decorator)}"
             rule = "has no place in a cell of %%chute_job or %%chute_startup; use one of the two"
             raise SpecError("decorator", text, rule, "%%chute_job train --timeout 1h")

@@ -7,10 +7,8 @@ the reference's rules, and submitted; the rest of its way is `job`'s.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chutes_jupyter.agent import codec
@@ -18,10 +16,13 @@ from chutes_jupyter.assembly import assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
+from chutes_jupyter.jobdata import check_job_data, notebook_path
 from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
 from chutes_jupyter.nodes import NodeSelector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from chutes_jupyter.job import Job
 
 __all__ = [
@@ -35,9 +36,7 @@ __all__ = [
     "default_chute",
 ]
 
-SSH_KEY = "_ssh_public_key"
 _PAYLOAD_VERSION = 1
-_DATA_EXAMPLE = "train.submit(epochs=3)"
 
 
 class StartupHook(NamedTuple):
@@ -136,7 +135,7 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
         def decorate(function: Callable[..., Any]) -> JobFunction:
             if isinstance(function, JobFunction):
                 raise SpecError("function", function, "is a job function already", "@chute.job()")
-            code = capture_function(function, drop=_is_ours)
+            code = capture_function(function)
             return self._add(JobFunction(self, code, options, function))
 
         return decorate
@@ -150,7 +149,7 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
         _check_priority(priority)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            code = capture_function(function, kind="hook", drop=_is_ours)
+            code = capture_function(function, kind="hook")
             # In a notebook a cell is run again and again; in a file, each hook is one more.
             again = "In" in code.namespace
             key = (code.name, id(code.namespace)) if again else object()
@@ -275,12 +274,13 @@ class JobFunction:
         UnknownWorker
             If no worker has that name.
         """
-        from chutes_jupyter import job
         from chutes_jupyter.config import Workers
 
         check_flag("ack", ack)
         worker = Workers.load().get(self.worker)
         payload = self.payload({**(data or {}), **job_data})
+        from chutes_jupyter import job
+
         selector = self.chute.node_selector
         spec = JobSpec(
             id=new_job_id(),
@@ -291,14 +291,14 @@ class JobFunction:
             created=time.time(),
             python=worker.python,
             env=worker.env,
-            notebook=_notebook(self.code.namespace),
+            notebook=notebook_path(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
         )
         return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""
-        checked = _check_job_data(job_data)
+        checked = check_job_data(job_data)
         hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
         assembled = assemble(self.code, hooks, chute=self.chute)
         chute = {"username": self.chute.username, "name": self.chute.name}
@@ -401,44 +401,6 @@ def default_chute() -> Chute:
         return _default
 
 
-def _is_ours(value: object, attribute: str) -> bool:
-    """Whether a decorator registers, and so stays here."""
-    if value is None:
-        return attribute in ("job", "on_startup")
-    function = getattr(value, "__func__", value)
-    return function in (Chute.job, Chute.on_startup)
-
-
 def _check_priority(priority: object) -> None:
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise SpecError("priority", priority, "must be a whole number", "priority=50")
-
-
-def _check_job_data(job_data: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in job_data.items():
-        if not isinstance(key, str):
-            raise SpecError("job_data", key, "keys must be strings", _DATA_EXAMPLE)
-        if key in ("self", "output_dir"):
-            rule = "is given to the function by the worker, and can't be passed"
-            raise SpecError(f"job_data[{key!r}]", value, rule, _DATA_EXAMPLE)
-        if key == SSH_KEY:
-            if not isinstance(value, str):
-                raise SpecError(key, value, "must be a text", f'{SSH_KEY}="ssh-ed25519 AAAA…"')
-        elif key.startswith("_"):
-            rule = f"keys that begin with _ are the platform's; only {SSH_KEY} may be passed"
-            raise SpecError("job_data", key, rule, _DATA_EXAMPLE)
-        try:
-            codec.dumps(value, key)
-        except codec.CodecError as error:
-            raise SpecError("job_data", key, str(error).rstrip("."), _DATA_EXAMPLE) from error
-    return dict(job_data)
-
-
-def _notebook(namespace: Mapping[str, Any]) -> str | None:
-    """Return the path of the notebook or script, where it can be known."""
-    known = (
-        namespace.get("__vsc_ipynb_file__"),  # VS Code
-        os.environ.get("JPY_SESSION_NAME") if "In" in namespace else None,  # a Jupyter server
-        namespace.get("__file__"),
-    )
-    return next((path for path in known if isinstance(path, str) and path), None)

@@ -132,8 +132,8 @@ def _describe(numpy: Any, dtype: Any, place: Place) -> Any:
     except (CodecError, TypeError, ValueError):
         pass  # said below, by name
     raise CodecError(
-        "%s has the dtype %s, which NumPy itself does not know: pass array.astype(…) of a plain "
-        "one." % (name_of(place), dtype)
+        "%s is a NumPy value of the dtype %s, which can't travel: pass array.astype(…) of a "
+        "plain dtype." % (name_of(place), dtype)
     )
 
 

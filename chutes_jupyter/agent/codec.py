@@ -177,7 +177,7 @@ class _Writer:
         if kind is int:
             return value if -_SMALL <= value < _SMALL else self._big(value)
         if kind is float:
-            # A number that differs from itself, or from its finite part, is none of JSON's.
+            # Not so for nan and the infinities, which JSON lacks.
             return value if value - value == 0 else ["float", _DOUBLE.pack(value).hex()]
         if kind is str:
             return value if _plain(value) else self._blob("str", _utf8(value))

@@ -90,9 +90,11 @@ def memory_mib() -> Optional[int]:
     It is the machine's memory, or the control group's limit where that is less: in a container
     the machine's figure promises what nobody can have.
     """
+    if sys.platform == "win32":
+        return None
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # a system that doesn't know these names
+    except (OSError, ValueError):  # a system that doesn't know these names
         return None
     limit = _memory_limit()
     return (total if limit is None else min(total, limit)) // _MIB

@@ -62,7 +62,8 @@ class Live:
         self.outputs_final = False
         self.mirror = MirrorStatus()
         self.mirror_over = False
-        self.files: Sequence[FileView] = ()
+        #: The files as the mirror sees them; made when asked for, since there may be many.
+        self.list_files: Callable[[], list[FileView]] = list
         self.ready_ports: frozenset[str] = frozenset()
         self.tail = b""
         self._subscribers: tuple[Callable[[], object], ...] = ()

@@ -124,7 +124,7 @@ class Session:
             process = await start_agent(connection, self.worker)
             link = AgentLink(process, connection.description)
             try:
-                hello = parse(Hello, (await link.request("hello")).header)
+                hello = parse(Hello, (await link.request("hello", **self._warm_up())).header)
                 if hello.protocol != wire.PROTOCOL:
                     raise AgentFailed(
                         f"The agent on {connection.description} speaks protocol {hello.protocol}, "
@@ -137,6 +137,12 @@ class Session:
             await connection.aclose()
             raise
         return _Way(connection, link, hello)
+
+    def _warm_up(self) -> dict[str, Any]:
+        """Let the worker start the interpreter of its jobs while nobody waits for it."""
+        if self._bulk:
+            return {}
+        return {"warm": {"python": self.worker.python, "env": dict(self.worker.env)}}
 
     async def _drop(self) -> None:
         self._up.clear()

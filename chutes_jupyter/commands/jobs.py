@@ -33,10 +33,12 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
         changes["timeout"] = arguments.timeout
     if changes:
         function = function.options(**changes)
-    if here.in_notebook and not arguments.wait:
-        return function.submit(**data)
     # A terminal's process ends now: the worker must have the job before it does.
-    job = function.submit(ack=True, **data)
+    job = function.submit(data, ack=not here.in_notebook)
+    if here.submitted:
+        here.submitted(job)
+    if here.in_notebook and not arguments.wait:
+        return job
     here.say(f"{job.label} is {job.state} on {job.worker}.")
     if arguments.wait:
         _watch(job, here)

@@ -26,12 +26,15 @@ class Surroundings:
     read_data : callable, optional
         Returns the job data that ``key=value`` words write; in a notebook these may name its
         variables.
+    submitted : callable, optional
+        Called with a job that was just submitted, before anything waits for it.
     """
 
     write: Callable[[str], object]
     prog: str = "jupyter chute"
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
+    submitted: Callable[[Any], object] | None = None
 
     @property
     def in_notebook(self) -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from chutes_jupyter.job import Job
 
 _HOME, _CLASS = "chutes_jupyter.job", "Job"
+#: The run of a cell and the job whose panel was shown last.
+_last: tuple[int, str] | None = None
 
 
 def register(shell: InteractiveShell) -> None:
@@ -23,7 +25,7 @@ def register(shell: InteractiveShell) -> None:
         if not panels_work(shell):
             # IPython then goes on to the next formatter, which is that of plain text.
             raise NotImplementedError
-        show_panel(job)
+        show_panel(shell, job)
 
     formatter.for_type_by_name(_HOME, _CLASS, show)
 
@@ -53,8 +55,22 @@ def panels_work(shell: InteractiveShell) -> bool:
     )
 
 
-def show_panel(job: Job, *, log: bool = True) -> None:
-    """Display the job's panel below the cell, and its record, which is saved with the notebook."""
+def show_panel(shell: InteractiveShell, job: Job, *, log: bool = True) -> None:
+    """Display the job's panel below the cell, once in each run of a cell.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        The kernel's shell.
+    job : Job
+        What to show.
+    log : bool
+        Whether the panel shows the end of the log; not where the cell prints it anyway.
+    """
+    global _last
     from chutes_jupyter.kernel.panel import Panel
 
-    Panel(job, log=log).show()
+    here = (shell.execution_count, job.id)
+    if here != _last:
+        _last = here
+        Panel(job, log=log).show()

@@ -10,8 +10,9 @@ from chutes_jupyter.commands.tables import size
 from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from chutes_jupyter.kernel.view import PortView
     from chutes_jupyter.models import Port
 
 #: The states' colours, by the theme of JupyterLab; the second one is for other front ends.
@@ -112,17 +113,15 @@ def notices(texts: Iterable[str], fault: str = "") -> str:
     return _part("".join(lines))
 
 
-def ports(declared: Iterable[Port], addresses: Mapping[str, str]) -> str:
+def ports(views: Iterable[PortView]) -> str:
     """Return the job's ports, with a link where one can be opened from here."""
-    rows = "".join(_port(port, addresses.get(port.name)) for port in declared)
+    rows = "".join(_port(view.port, view.address, view.notice) for view in views)
     return _part(f"<table>{rows}</table>" if rows else "")
 
 
-def _port(port: Port, address: str | None) -> str:
-    if port.proto == "udp" or port.name == "ssh":
-        where = '<span class="chutes-muted">declared; its door comes with a later version</span>'
-    elif address is None:
-        where = '<span class="chutes-muted">not open yet</span>'
+def _port(port: Port, address: str, notice: str) -> str:
+    if notice or not address:
+        where = f'<span class="chutes-muted">{escape(notice or "not open")}</span>'
     elif address.startswith(("http://", "https://")):
         link = escape(address, quote=True)
         where = f'<a href="{link}" target="_blank" rel="noopener noreferrer">{link}</a>'
@@ -158,7 +157,10 @@ def ending(state: str, reason: str | None, value: str | None) -> str:
         colour = _COLOURS[state]
         lines += f'<div class="chutes-reason" style="color: {colour}">{escape(reason)}</div>'
     if value is not None:
-        lines += f'<div class="chutes-muted">returned</div><pre class="chutes-log" style="padding: 0">{escape(value)}</pre>'
+        lines += (
+            '<div class="chutes-muted">returned</div>'
+            f'<pre class="chutes-log" style="padding: 0">{escape(value)}</pre>'
+        )
     return _part(lines)
 
 

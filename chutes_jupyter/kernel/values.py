@@ -83,7 +83,7 @@ def parse_job_data(words: Iterable[str], names: Mapping[str, Any]) -> dict[str, 
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key.isidentifier():
-            raise SpecError("job data", word, "must be key=value, without spaces around =", _EXAMPLE)
+            raise SpecError("job data", word, "must be key=value, no spaces around =", _EXAMPLE)
         if key in data:
             raise SpecError(key, text, "is given twice", _EXAMPLE)
         data[key] = _value(key, text, names)

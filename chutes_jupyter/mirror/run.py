@@ -53,7 +53,7 @@ class Mirror:
     label : str
         What messages call the job.
     changed : callable
-        Called, in the loop, whenever `status`, `files` or `refused` changed.
+        Called, in the loop, whenever `status`, the files or `refused` changed.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class Mirror:
         self._tries: dict[str, int] = {}
         self._faults: dict[str, str] = {}
         self._again = False
-        self._reported = 0.0
+        self._next_report = 0.0
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._big = asyncio.Lock()
 
-    @property
-    def files(self) -> list[FileView]:
-        """The files of the newest listing, and where each is."""
+    def list_files(self) -> list[FileView]:
+        """Return the files of the newest listing, and where each is; from any thread."""
         placed = self.folder.placed if self.folder else {}
+        states = self._states
         views = []
         for path, entry in self._entries.items():
             here = placed.get(path)
             sha256 = here.sha256 if here else entry.sha256
-            views.append(FileView(path, entry.size, self._states.get(path, "worker"), sha256))
+            views.append(FileView(path, entry.size, states.get(path, "worker"), sha256))
         return views
 
     async def run(self, *, again: bool = False) -> MirrorStatus:
@@ -110,6 +110,8 @@ class Mirror:
             self._tell(state="stopped", reason=str(stop))
         except (OutputsError, OSError) as error:
             self._tell(state="stopped", reason=f"the outputs can't be written here: {error}")
+        except RequestRefused as error:
+            self._tell(state="stopped", reason=f"the worker refuses: {error}")
         return self.status
 
     async def _run(self, held: contextlib.ExitStack) -> None:
@@ -137,7 +139,7 @@ class Mirror:
             self._tell(reason="another process of this machine brings them")
             await self._in_thread(folder.reload)
             self._note_states()
-            await asyncio.sleep(_LOCK_PAUSE * (0.5 + random.random()))
+            await asyncio.sleep(_LOCK_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311
         held.enter_context(lock)
         await self._in_thread(folder.reload)
         self._tell(reason=None)
@@ -193,7 +195,7 @@ class Mirror:
         try:
             async with asyncio.TaskGroup() as group:
                 for entry in missing:
-                    group.create_task(self._bring_one(entry))
+                    group.create_task(self._bring_one(folder, entry))
         except* _Stop as stops:
             raise _Stop(str(stops.exceptions[0])) from None
 
@@ -210,14 +212,14 @@ class Mirror:
                 fitting.append(entry)
         return fitting
 
-    async def _bring_one(self, entry: Entry) -> None:
+    async def _bring_one(self, folder: MirrorFolder, entry: Entry) -> None:
         async with contextlib.AsyncExitStack() as stack:
             if entry.size > _BIG:
                 await stack.enter_async_context(self._big)
             await stack.enter_async_context(self._slots)
             self._states[entry.path] = "arriving"
             try:
-                await self._fetch(entry)
+                await self._fetch(folder, entry)
             except Changed:
                 self._retry(entry, "it changes on the worker while it is read")
             except OutputsError as error:
@@ -235,16 +237,15 @@ class Mirror:
                 self._arriving.pop(entry.path, None)
                 self._tell(rarely=True)
 
-    async def _fetch(self, entry: Entry) -> None:
+    async def _fetch(self, folder: MirrorFolder, entry: Entry) -> None:
         """Bring one file, going on where a broken connection left it."""
 
         def progress(size: int) -> None:
             self._arriving[entry.path] = size
             self._tell(rarely=True)
 
-        assert self.folder is not None
         while True:
-            fetch = Fetch(self._source, self.folder, entry, self._executor, progress)
+            fetch = Fetch(self._source, folder, entry, self._executor, progress)
             try:
                 await fetch.run()
             except ConnectionLost as error:
@@ -295,10 +296,10 @@ class Mirror:
 
     def _tell(self, *, rarely: bool = False, **changes: object) -> None:
         """Update the status, and tell of it, for mere progress not too often."""
-        now = asyncio.get_running_loop().time()
-        if rarely and now - self._reported < _REPORT_PAUSE:
+        clock = asyncio.get_running_loop().time
+        now = clock()
+        if rarely and now < self._next_report:
             return
-        self._reported = now
         entries = self._entries
         here = [path for path, state in self._states.items() if state == "here"]
         self.status = replace(
@@ -310,6 +311,8 @@ class Mirror:
             files_total=len(entries),
         )
         self._changed()
+        # With very many files, counting them must not become the main work.
+        self._next_report = clock() + max(_REPORT_PAUSE, 20 * (clock() - now))
 
     async def _in_thread(self, function: Callable[..., object], *args: object) -> object:
         loop = asyncio.get_running_loop()

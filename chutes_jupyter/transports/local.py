@@ -186,11 +186,29 @@ async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
     try:
         with contextlib.suppress(OSError):  # the connection may be gone already
             await process.redirect(child.stdin, child.stdout, child.stderr, send_eof=False)
-            await process.stdout.drain()
-            await process.stderr.drain()
+            await _drained(process)
     finally:
         _report(process, await _end(child, ended, process))
         await process.wait_closed()
+
+
+async def _drained(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Wait until all output is sent, or until there is nobody to send it to."""
+    sent = asyncio.ensure_future(_drain(process))
+    # A drain that waits when the connection goes is never woken.
+    closed = asyncio.ensure_future(process.channel.wait_closed())
+    try:
+        await asyncio.wait({sent, closed}, return_when=asyncio.FIRST_COMPLETED)
+        if sent.done():
+            sent.result()
+    finally:
+        sent.cancel()
+        closed.cancel()
+
+
+async def _drain(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    await process.stdout.drain()
+    await process.stderr.drain()
 
 
 def _home() -> str | None:

@@ -296,6 +296,8 @@ ROWS: list[tuple[Any, str, str]] = [
     (np.arange(2).view(np.matrix), "numpy.matrix", "pass numpy.asarray(…)"),
     (np.ma.array([1]), "numpy.ma.MaskedArray", "pass array.filled()"),
     (np.rec.array([(1,)]), "recarray", "pass numpy.array(…"),
+    (np.rec.array([(1,)])[0], "numpy.record", "can't travel: pass numbers"),
+    (np.rec.array([(1,)]).view(np.ndarray), "the dtype (numpy.record, ", "array.astype(…)"),
     (np.array(["x"], np.dtypes.StringDType()), "NumPy array of objects", "array.tolist()"),
 ]
 
@@ -317,6 +319,7 @@ def test_a_refusal_says_where_what_and_what_to_do(value: Any, kind: str, advice:
         ({"a": {7: Loss()}}, 'value["a"][7] is'),
         ({b"k": {"é": Loss()}}, "value[b'k'][\"é\"] is"),
         ({Loss(): 1}, "value (a key) is"),
+        ({Text("a"): 1}, "value (a key) is"),
         ({Point(1): Loss()}, "value (a key) is"),
         ([{Loss()}], "value[0] (an element) is"),
         ({(1, 10**5000): Loss()}, "value[<tuple>] is"),
@@ -471,11 +474,16 @@ HOSTILE = {
     "slow fraction": message(["fraction", ["int"], ["int"]], b"\x7f" * 10**6, b"\x11" * 10**6),
     "range without step": message(["range", 1, 2, 0]),
     "slow range": message(["range", ["int"], ["int"], 3], b"\x7f" * 10**7, b"\x11" * 10**6),
+    "decimal of a number": message(["decimal", 1]),
+    "decimal of parts": message(["decimal", ["tuple", 0, ["tuple", 1], 0]]),
     "no uuid": message(["uuid", "x"]),
     "sNaN as key": message(["dict", ["decimal", "sNaN"], 1]),
     "array of nothing": message(["array", None], b""),
     "array of text": message(["array", "abc"], b""),
     "array of objects": message(array("|O"), b"\0" * 8),
+    "no objects": message(array("|O", ["tuple", 0]), b""),
+    "no objects inside": message(array("<i4,|O", ["tuple", 0]), b""),
+    "array of two types": message(array("<i4,<i4"), b"\0" * 8),
     "array of named objects": message(array("O"), b"\0" * 8),
     "array of many types": message(array("<i4,|O"), b"\0" * 12),
     "array of objects inside": message(
@@ -512,6 +520,24 @@ def test_hostile_bytes_are_a_codec_error_and_quick(data: bytes) -> None:
     with pytest.raises(CodecError):
         loads(data)
     assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("huge header", "cut short"),
+        ("huge count", "cut short"),
+        ("zone that is a path", "is not a time zone"),
+        ("zone that is absolute", "is not a time zone"),
+        ("zone that is a module", "is not a time zone"),
+        ("zone too long", "is not a time zone"),
+        ("array of no size", "an array of no shape"),
+        ("array of bool size", "an array of no shape"),
+    ],
+)
+def test_hostile_bytes_are_refused_before_anyone_else_sees_them(name: str, why: str) -> None:
+    with pytest.raises(CodecError, match=why):
+        loads(HOSTILE[name])
 
 
 def test_the_struct_of_the_hostile_is_else_sound() -> None:

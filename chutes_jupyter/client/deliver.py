@@ -1,0 +1,165 @@
+"""Getting a job to its worker: once, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chutes_jupyter.client import needs
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.session import Session
+from chutes_jupyter.errors import ChuteError, ConnectionLost, RequestRefused
+from chutes_jupyter.models import JobSpec
+from chutes_jupyter.replies import Info, Submitted, parse
+
+#: A larger payload goes ahead of the job, in pieces of this size.
+STAGED = 512 * 1024
+_PIECES_AT_ONCE = 4
+#: A slow line may take long for a piece, in seconds.
+_PATIENCE = 300.0
+#: How often a connection may break before anything of the submit was sent.
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job as it goes to its worker.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        What it is declared with.
+    payload : bytes
+        Its code, values and job data, encoded.
+    node_selector : mapping, optional
+        What the worker must have.
+    """
+
+    spec: JobSpec
+    payload: bytes
+    node_selector: Mapping[str, Any] | None = None
+
+
+class Undeliverable(Exception):
+    """The job can't start; the message is the reason."""
+
+
+class Withdrawn(Exception):
+    """The job was cancelled before the worker had it."""
+
+
+class Delivery:
+    """Hands one job to its worker and waits for the word that it has it.
+
+    Until something of the submit itself was sent, whatever fails ends the job: the person
+    sees at once what is wrong. From then on the worker may have it, so it is asked until it
+    answers; the id makes asking again harmless.
+
+    Parameters
+    ----------
+    session : Session
+        The way to the worker.
+    live : Live
+        The job.
+    submission : Submission
+        What is handed over.
+    """
+
+    def __init__(self, session: Session, live: Live, submission: Submission) -> None:
+        self._session, self._live, self._submission = session, live, submission
+        #: Whether the worker may have the job.
+        self.sent = False
+
+    async def run(self) -> Submitted:
+        """Deliver the job.
+
+        Raises
+        ------
+        Undeliverable
+            If it can't start, with the reason.
+        Withdrawn
+            If it was cancelled, and the worker never had it.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await self._once()
+            except RequestRefused as error:
+                raise Undeliverable(str(error)) from error
+            except ChuteError as error:
+                again = isinstance(error, ConnectionLost) and tries < _TRIES
+                if not self.sent and not again:
+                    raise Undeliverable(str(error)) from error
+                self._live.set(trouble=str(error))
+            if self.sent:
+                await self._session.patient_link(self._trouble)
+
+    def _trouble(self, reason: str | None) -> None:
+        self._live.set(trouble=reason)
+
+    async def _once(self) -> Submitted:
+        spec, payload = self._submission.spec, self._submission.payload
+        if self._live.cancel_asked:
+            await self._withdraw()
+        await self._check_needs()
+        if len(payload) > STAGED:
+            await self._stage(payload)
+            payload = b""
+        if self._live.cancel_asked:
+            await self._withdraw()
+        self.sent = True
+        reply = await self._session.request(
+            "submit", payload, patience=_PATIENCE, spec=spec.to_json()
+        )
+        return parse(Submitted, reply.header)
+
+    async def _withdraw(self) -> None:
+        """Raise if the worker does not have the job; otherwise it is delivered, and cancelled."""
+        if not self.sent:
+            raise Withdrawn
+        try:
+            await self._session.request("cancel", job=self._live.id)
+        except RequestRefused as error:
+            if error.code == "unknown_job":
+                raise Withdrawn from error
+            raise
+
+    async def _check_needs(self) -> None:
+        selector = self._submission.node_selector
+        if not selector or self.sent:
+            return
+        spec, worker = self._submission.spec, self._live.worker
+        reply = await self._session.request("info", python=spec.python, env=dict(spec.env))
+        info = parse(Info, reply.header)
+        if reason := needs.refusal(selector, info, worker):
+            raise Undeliverable(reason)
+        if notice := needs.notice(selector, info, worker):
+            self._live.notice(notice)
+
+    async def _stage(self, payload: bytes) -> None:
+        """Send the payload ahead; several pieces are under way, for lines with a long way."""
+        slots = asyncio.Semaphore(_PIECES_AT_ONCE)
+
+        async def send(offset: int) -> None:
+            async with slots:
+                await self._session.request(
+                    "stage",
+                    payload[offset : offset + STAGED],
+                    patience=_PATIENCE,
+                    job=self._live.id,
+                    offset=offset,
+                    total=len(payload),
+                )
+
+        # The first alone: it makes the file.
+        await send(0)
+        tasks = [asyncio.ensure_future(send(o)) for o in range(STAGED, len(payload), STAGED)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

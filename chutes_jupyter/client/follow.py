@@ -1,0 +1,313 @@
+"""Following one job: from its submit to its end, through any number of losses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any
+
+from chutes_jupyter.client.deliver import Delivery, Submission, Undeliverable, Withdrawn
+from chutes_jupyter.client.doors import Doors
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.logs import keep_tail
+from chutes_jupyter.client.outputs import JobOutputs
+from chutes_jupyter.client.records import Records
+from chutes_jupyter.client.session import Session
+from chutes_jupyter.errors import RequestRefused
+from chutes_jupyter.mirror import Mirror, MirrorFolder
+from chutes_jupyter.mirror.status import MirrorState
+from chutes_jupyter.models import TERMINAL
+from chutes_jupyter.replies import EventPage, parse
+
+_WAIT = 25.0
+#: A job that its worker does not know may still be on its way from another process.
+_ON_ITS_WAY = 120.0
+_ON_ITS_WAY_PAUSE = 1.0
+NEVER_REACHED = "never reached the worker"
+_MAX_REFUSED = 20
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Everything that this process does for one job.
+
+    Parameters
+    ----------
+    live : Live
+        What is known of it; kept up to date here.
+    control, bulk : Session
+        The ways to its worker.
+    records : Records
+        The store.
+    folder : callable
+        Returns the folder of its outputs, made its own (in a thread).
+    executor : Executor
+        Threads for disks and hashes.
+    limit : int, optional
+        The most bytes of outputs.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        control: Session,
+        bulk: Session,
+        records: Records,
+        *,
+        folder: Callable[[], MirrorFolder],
+        executor: Executor,
+        limit: int | None,
+    ) -> None:
+        self.live, self.control, self.bulk = live, control, bulk
+        self.doors = Doors(live, control)
+        self._records, self._folder = records, folder
+        self._executor, self._limit = executor, limit
+        self._delivery: Delivery | None = None
+        self._delivering: asyncio.Task[None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    # -- starting and stopping --------------------------------------------------------
+
+    def start(self, submission: Submission | None = None, *, mirror: bool = True) -> None:
+        """Follow the job from now on; with a submission, hand it to its worker first."""
+        if submission is not None:
+            self._delivery = Delivery(self.control, self.live, submission)
+        self._spawn("follow", self._run)
+        self._spawn("doors", self.doors.run)
+        if mirror:
+            self.start_mirror()
+        if self.live.watched:
+            self.start_tail()
+
+    def start_once(self, *, mirror: bool) -> None:
+        """Follow the job, if that is not so already."""
+        if not self.started:
+            self.start(mirror=mirror)
+        elif mirror and "mirror" not in self._tasks:
+            self.start_mirror()
+
+    @property
+    def started(self) -> bool:
+        """Whether the job is or was followed here."""
+        return "follow" in self._tasks
+
+    @property
+    def delivering(self) -> bool:
+        """Whether the job is on its way to its worker."""
+        return self._delivery is not None and not (self.live.acknowledged or self.live.terminal)
+
+    def start_tail(self) -> None:
+        """Keep the end of the log, for whoever shows it."""
+        self._spawn("tail", lambda: keep_tail(self.control, self.live))
+
+    def start_mirror(self, *, again: bool = False, limit: int | None = None) -> None:
+        """Bring the outputs.
+
+        Parameters
+        ----------
+        again : bool
+            Also after it has stopped, or was complete once: then without a limit, or the given.
+        """
+        if again:
+            self._limit = limit
+            self.live.set(mirror_over=False)
+            task = self._tasks.get("mirror")
+            if task is not None:
+                task.cancel()
+                del self._tasks["mirror"]
+        self._spawn("mirror", lambda: self._run_mirror(again))
+
+    def _spawn(self, name: str, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.create_task(self._guard(name, function))
+
+    async def _guard(
+        self, name: str, function: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Keep why a task ended before its time: for those who wait, or as a notice."""
+        live = self.live
+        try:
+            await function()
+        except Exception as error:  # noqa: BLE001 - shown, or raised where somebody waits
+            _log.warning("%s: %s ended: %s", live.label, name, error, exc_info=True)
+            if name == "follow":
+                live.set(broken=error)
+            elif name == "mirror":
+                self._end_mirror("stopped", str(error))
+            else:
+                live.notice(f"{name}: {error}")
+
+    async def aclose(self) -> None:
+        """Stop following; the job goes on."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    # -- the way of the job -----------------------------------------------------------
+
+    async def _run(self) -> None:
+        live = self.live
+        if self._delivery is not None and not await self._deliver(self._delivery):
+            return
+        while not live.terminal or live.seen < live.event:
+            try:
+                terminal = await self._next_events()
+            except RequestRefused as error:
+                if error.code != "unknown_job" or not await self._unknown():
+                    raise
+                continue
+            if terminal:
+                break
+
+    async def _deliver(self, delivery: Delivery) -> bool:
+        """Hand the job over; return whether the worker has it."""
+        live = self.live
+        self._delivering = asyncio.create_task(self._acknowledge(delivery))
+        try:
+            await self._delivering
+        except Undeliverable as error:
+            await self._end_here("failed", str(error))
+        except Withdrawn:
+            await self._end_here("cancelled", "cancelled before the worker had it")
+        except asyncio.CancelledError:
+            if not live.cancel_asked or delivery.sent:
+                self._delivering.cancel()
+                raise
+            await self._end_here("cancelled", "cancelled before it was sent to the worker")
+        return live.acknowledged
+
+    async def _acknowledge(self, delivery: Delivery) -> None:
+        live = self.live
+        await delivery.run()
+        # What it became since then comes as events.
+        if not live.acknowledged:
+            root = self.control.hello.root if self.control.hello else None
+            live.confirmed = time.time()
+            live.set(state="starting", event=1, root=root, trouble=None)
+            await self._records.save(live)
+        if live.cancel_asked:
+            await self._send_cancel()
+
+    async def _next_events(self) -> bool:
+        """Read the next events, waiting for them; return whether the job has ended."""
+        live = self.live
+        reply = await self.control.persist(
+            "events", trouble=self._trouble, job=live.id, after=live.seen, wait=_WAIT
+        )
+        page = parse(EventPage, reply.header)
+        before = live.event, live.seen
+        live.confirm()
+        live.apply(page.events)
+        if (live.event, live.seen) != before:
+            await self._records.save(live)
+        else:
+            await self._records.confirm(live)
+        last = page.events[-1].state if page.events else None
+        return page.terminal and (not page.events or last in TERMINAL)
+
+    def _trouble(self, reason: str | None) -> None:
+        self.live.set(trouble=reason)
+
+    async def _unknown(self) -> bool:
+        """Decide what a job is that its worker does not know; return whether to ask again."""
+        live = self.live
+        root = self.control.hello.root if self.control.hello else None
+        if live.root is not None and root is not None and live.root != root:
+            self._trouble(
+                f"worker {live.worker!r} keeps its jobs in {root} now; this one is in {live.root}"
+            )
+            await asyncio.sleep(_WAIT)
+            return True
+        if live.acknowledged:
+            if not live.terminal:
+                await self._end_here("lost", "the worker has no record of it any more")
+            live.set(seen=live.event)
+        elif time.time() - live.created > _ON_ITS_WAY:
+            await self._end_here("lost", NEVER_REACHED)
+        else:
+            await asyncio.sleep(_ON_ITS_WAY_PAUSE)
+        return True
+
+    async def _end_here(self, state: str, reason: str) -> None:
+        self.live.end_here(state, reason)
+        await self._records.settle(self.live)
+
+    # -- cancelling -------------------------------------------------------------------
+
+    async def cancel(self) -> None:
+        """Cancel the job; return when the worker knows of it, or the job has ended."""
+        live = self.live
+        if live.terminal:
+            return
+        live.set(cancel_asked=True)
+        if self._delivering is not None and not self._delivering.done():
+            if self._delivery is not None and not self._delivery.sent:
+                self._delivering.cancel()
+            await live.until(lambda: live.terminal or live.acknowledged)
+            if live.terminal:
+                return
+        await self._send_cancel()
+
+    async def _send_cancel(self) -> None:
+        try:
+            await self.control.persist("cancel", trouble=self._trouble, job=self.live.id)
+        except RequestRefused as error:
+            if error.code != "unknown_job":
+                raise
+            if not self.live.acknowledged:
+                self.live.notice("not cancelled: the worker does not have the job (yet)")
+
+    # -- its outputs ------------------------------------------------------------------
+
+    async def _run_mirror(self, again: bool) -> None:
+        live = self.live
+        await live.until(lambda: live.outputs_version > 0 or live.outputs_final or live.terminal)
+        if live.terminal and not live.outputs_final and live.seen < live.event:
+            await live.until(lambda: live.outputs_final or live.seen >= live.event)
+        if not live.acknowledged or not live.upload:
+            reason = None if live.upload else "upload=False: files stay on the worker"
+            self._end_mirror("complete", reason)
+        else:
+            await self._mirror(again)
+            live.set(mirror_over=True)
+
+    async def _mirror(self, again: bool) -> None:
+        live = self.live
+        mirror = Mirror(
+            JobOutputs(live, self.control, self.bulk),
+            self._place,
+            self._executor,
+            limit=self._limit,
+            label=live.label,
+            changed=lambda: self._mirror_changed(mirror),
+        )
+        live.list_files = mirror.list_files
+        await mirror.run(again=again)
+
+    def _place(self) -> MirrorFolder:
+        """Return the folder, and note where it is (in a thread)."""
+        folder = self._folder()
+        self._records.place(self.live, folder.path)
+        return folder
+
+    def _mirror_changed(self, mirror: Mirror) -> None:
+        live = self.live
+        if mirror.folder is not None:
+            live.output_dir = mirror.folder.path
+        for number, (path, reason) in enumerate(mirror.refused.items()):
+            if number == _MAX_REFUSED:
+                live.notice(f"and {len(mirror.refused) - number} more outputs were not brought")
+                break
+            live.notice(f"output {path!r} was not brought: {reason}")
+        live.set(mirror=mirror.status)
+
+    def _end_mirror(self, state: MirrorState, reason: str | None) -> None:
+        self.live.set(
+            mirror=replace(self.live.mirror, state=state, reason=reason), mirror_over=True
+        )

@@ -1,0 +1,357 @@
+"""The client of this process: its workers, its jobs, and what it does for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from chutes_jupyter.client.deliver import Submission
+from chutes_jupyter.client.follow import Follower
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.logs import follow_log
+from chutes_jupyter.client.records import Records
+from chutes_jupyter.client.session import Session
+from chutes_jupyter.config import Settings, Worker, Workers
+from chutes_jupyter.errors import AgentFailed, ChuteError, ConnectionLost, JobNotFound, ResultError
+from chutes_jupyter.mirror import MirrorFolder
+from chutes_jupyter.ports import Forward
+from chutes_jupyter.replies import Hello, Info, JobPage, JobStatus, ReadEnd, parse
+from chutes_jupyter.store import JobRecord, Store
+
+#: A connection for files is closed after so many seconds without use.
+_BULK_IDLE = 30.0
+#: How long a worker may take to say which jobs it has, in seconds.
+_ASK_PATIENCE = 10.0
+#: How long the end of the process waits for workers to confirm what was just submitted.
+_EXIT_PATIENCE = 10.0
+_EXIT_QUIET = 1.0
+_MAX_RESULT = 4 * 1024**3
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker says of itself."""
+
+    worker: Worker
+    hello: Hello
+    info: Info
+
+
+class JobClient:
+    """Everything that this process does with workers; its methods run in the background loop.
+
+    Parameters
+    ----------
+    store : Store
+        This person's store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._records = Records(store)
+        self._sessions: dict[tuple[str, str | None, str | None], tuple[Session, Session]] = {}
+        self._followers: dict[str, Follower] = {}
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="chutes mirror")
+
+    # -- jobs -------------------------------------------------------------------------
+
+    async def submit(
+        self, record: JobRecord, submission: Submission, worker: Worker, settings: Settings
+    ) -> Live:
+        """Take over a job that the store has just recorded; return at once."""
+        follower = self._follower(record, worker, settings)
+        follower.start(submission)
+        return follower.live
+
+    async def attach(self, text: str, *, mirror: bool = True) -> Live:
+        """Return the job whose id or label begins with `text`, and follow it.
+
+        Raises
+        ------
+        JobNotFound
+            If neither this machine nor a worker that can be reached knows it, or more than
+            one begins so.
+        """
+        record = await self._find(text)
+        live = self._known(record)
+        self.follow(live, mirror=mirror)
+        return live
+
+    async def _find(self, text: str) -> JobRecord:
+        try:
+            return await asyncio.to_thread(self.store.find, text)
+        except JobNotFound as error:
+            if self._begins(text):
+                raise  # more than one: asking the workers would not make it fewer
+            silent = await self.discover()
+            try:
+                return await asyncio.to_thread(self.store.find, text)
+            except JobNotFound:
+                if not silent:
+                    raise
+                raise JobNotFound(f"{error} Not asked: {'; '.join(silent)}") from None
+
+    def _begins(self, text: str) -> bool:
+        wanted = text.strip()
+        return any(
+            each.id.startswith(wanted.lower()) or f"{each.name}-{each.id}".startswith(wanted)
+            for each in self.store.list()
+        )
+
+    async def list_jobs(self, *, refresh: bool = True) -> list[Live]:
+        """Return every job that is known, the newest first.
+
+        Parameters
+        ----------
+        refresh : bool
+            Ask the workers first; those that do not answer in time keep what was known.
+        """
+        if refresh:
+            await self.discover()
+        return [self._known(record) for record in await asyncio.to_thread(self.store.list)]
+
+    async def discover(self) -> list[str]:
+        """Record every job of every worker; return the workers that did not answer, and why."""
+        workers = list(Workers.load())
+        answers = await asyncio.gather(*map(self._ask_for_jobs, workers))
+        return [f"{w.name} ({why})" for w, why in zip(workers, answers, strict=True) if why]
+
+    async def _ask_for_jobs(self, worker: Worker) -> str | None:
+        control, _ = self._session(worker)
+        try:
+            async with asyncio.timeout(_ASK_PATIENCE):
+                after = ""
+                while True:
+                    reply = await control.request("jobs", after=after, limit=500)
+                    page = parse(JobPage, reply.header)
+                    await asyncio.to_thread(self._merge, worker, control.hello, page.jobs)
+                    if page.next is None or page.next <= after:
+                        return None
+                    after = page.next
+        except TimeoutError:
+            return "no answer"
+        except ChuteError as error:
+            return str(error).splitlines()[0]
+
+    def _merge(self, worker: Worker, hello: Hello | None, jobs: Iterable[JobStatus]) -> None:
+        for job in jobs:
+            if job.state is None:
+                continue
+            self.store.merge(
+                JobRecord(
+                    id=job.id,
+                    name=job.name,
+                    worker=worker.name,
+                    state=job.state,
+                    event=job.event,
+                    created=job.created,
+                    started=job.started,
+                    ended=job.ended,
+                    reason=job.reason,
+                    notebook=job.notebook,
+                    ports=tuple(port.model_dump() for port in job.ports),
+                    timeout=job.timeout,
+                    upload=job.upload,
+                    confirmed=time.time(),
+                    root=hello.root if hello else None,
+                )
+            )
+
+    def follow(self, live: Live, *, mirror: bool = True) -> None:
+        """Follow a job from now on, if it is not followed already."""
+        self._followers[live.id].start_once(mirror=mirror)
+
+    async def cancel(self, live: Live) -> None:
+        """Cancel a job; return when its worker knows of it, or the job has ended."""
+        self.follow(live, mirror=False)
+        await self._followers[live.id].cancel()
+
+    async def mirror_again(self, live: Live, limit: int | None) -> None:
+        """Bring outputs that were left on the worker."""
+        follower = self._followers[live.id]
+        follower.start_once(mirror=False)
+        follower.start_mirror(again=True, limit=limit)
+
+    async def keep_tail(self, live: Live) -> None:
+        """Keep the end of a job's log from now on."""
+        self.follow(live, mirror=False)
+        self._followers[live.id].start_tail()
+
+    async def forward(self, live: Live, name: str, patience: float) -> Forward:
+        """Open a job's doors, and wait until the web server behind one listens.
+
+        Parameters
+        ----------
+        patience : float
+            For how many seconds at the most; the door is open afterwards all the same.
+        """
+        self.follow(live, mirror=False)
+        door = self._followers[live.id].doors.doors[name]
+        await self._followers[live.id].doors.open()
+        if door.port.proto == "http" and not door.forward.notice:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await live.until(lambda: door.ready or door.over)
+        return door.forward
+
+    def forward_now(self, live: Live, name: str) -> Forward:
+        """Return the forward of a port as it is; from any thread."""
+        return self._followers[live.id].doors.doors[name].forward
+
+    # -- what a job left --------------------------------------------------------------
+
+    def log(self, live: Live, *, offset: int = 0, follow: bool) -> AsyncGenerator[bytes, None]:
+        """Yield a job's log from a byte on; with `follow` until its end."""
+        self.follow(live, mirror=False)
+        return follow_log(self._followers[live.id].control, live, offset=offset, follow=follow)
+
+    async def result(self, live: Live) -> bytes | None:
+        """Return what the function returned, as the codec's bytes; None if it did not return.
+
+        Raises
+        ------
+        ResultError
+            If it is too large to be held here.
+        """
+        control = self._followers[live.id].control
+        while True:
+            await control.patient_link(lambda reason: live.set(trouble=reason))
+            try:
+                return await self._read_result(control, live)
+            except ConnectionLost as error:
+                live.set(trouble=str(error))
+
+    async def _read_result(self, control: Session, live: Live) -> bytes | None:
+        digest = hashlib.sha256()
+        pieces: list[bytes] = []
+        size = 0
+        async with control.stream("result", job=live.id) as frames:
+            async for reply in frames:
+                if not reply.header.get("has_value"):
+                    return None
+                pieces.append(reply.body)
+                size += len(reply.body)
+                if size > _MAX_RESULT:
+                    raise ResultError(
+                        f"The result of {live.label} is over {_MAX_RESULT // 1024**3} GiB: "
+                        "write large values to files in output_dir."
+                    )
+                digest.update(reply.body)
+                if not reply.more:
+                    end = parse(ReadEnd, reply.header)
+                    if end.sha256 != digest.hexdigest():
+                        raise AgentFailed(f"The result of {live.label} arrived damaged.")
+        return b"".join(pieces)
+
+    # -- workers ----------------------------------------------------------------------
+
+    async def worker_info(self, name: str) -> WorkerInfo:
+        """Connect to a worker and ask what it is and has.
+
+        Raises
+        ------
+        UnknownWorker
+            If no worker has that name.
+        WorkerError
+            If it can't be reached or used.
+        """
+        worker = Workers.load().get(name)
+        control, _ = self._session(worker)
+        reply = await control.request("info", python=worker.python, env=dict(worker.env))
+        hello = control.hello
+        if hello is None:
+            raise ConnectionLost(f"The connection to {name!r} broke.")
+        return WorkerInfo(worker, hello, parse(Info, reply.header))
+
+    def _session(self, worker: Worker) -> tuple[Session, Session]:
+        key = (worker.name, worker.host, worker.dir)
+        if key not in self._sessions:
+            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
+            self._sessions[key] = (Session(worker), bulk)
+        return self._sessions[key]
+
+    # -- our own ----------------------------------------------------------------------
+
+    def _known(self, record: JobRecord) -> Live:
+        """Return the job as this process has it, made from its record if it is new here."""
+        follower = self._followers.get(record.id)
+        if follower is not None and (follower.started or follower.live.event >= record.event):
+            return follower.live
+        try:
+            worker = Workers.load().get(record.worker)
+        except ChuteError:
+            # It was removed here; what is known of its jobs can still be shown.
+            worker = Worker(record.worker, host="unknown.invalid")
+        return self._follower(record, worker, Settings.load()).live
+
+    def _follower(self, record: JobRecord, worker: Worker, settings: Settings) -> Follower:
+        live = Live(record)
+        if live.output_dir is not None:
+            outputs = live.output_dir.parent
+        else:
+            outputs = settings.outputs_dir(_notebook_folder(record.notebook))
+            live.output_dir = outputs / live.label
+        control, bulk = self._session(worker)
+        follower = Follower(
+            live,
+            control,
+            bulk,
+            self._records,
+            folder=lambda: MirrorFolder.claim(outputs, record.name, record.id),
+            executor=self._executor,
+            limit=settings.mirror_limit,
+        )
+        self._followers[record.id] = follower
+        return follower
+
+    async def finish(self) -> None:
+        """Wait a little for workers to confirm what was submitted, and close."""
+        pending = [each.live for each in self._followers.values() if each.delivering]
+        if pending:
+            await _wait_for_words(pending)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop following and close every connection; jobs go on."""
+        followers = list(self._followers.values())
+        await asyncio.gather(*(follower.aclose() for follower in followers))
+        sessions = [session for pair in self._sessions.values() for session in pair]
+        await asyncio.gather(*(session.aclose() for session in sessions))
+        self._executor.shutdown(wait=False)
+
+
+def _notebook_folder(notebook: str | None) -> Path:
+    """Return the folder that a notebook lies in, or the present one where that is not known."""
+    if notebook:
+        folder = Path(notebook).parent
+        if folder.is_absolute() and folder.is_dir():
+            return folder
+    return Path.cwd()
+
+
+async def _wait_for_words(pending: list[Live]) -> None:
+    """Wait for acknowledgements, telling of it where that takes long."""
+    words = [
+        asyncio.ensure_future(live.until(lambda live=live: live.acknowledged or live.terminal))
+        for live in pending
+    ]
+    _, late = await asyncio.wait(words, timeout=_EXIT_QUIET)
+    if late:
+        names = ", ".join(f"{live.label} on {live.worker}" for live in pending)
+        sys.stderr.write(f"chutes_jupyter: waiting for the word that {names} has started …\n")
+        _, late = await asyncio.wait(late, timeout=_EXIT_PATIENCE - _EXIT_QUIET)
+    for live in pending:
+        if not live.acknowledged and not live.terminal:
+            sys.stderr.write(
+                f"chutes_jupyter: {live.label} was not confirmed by {live.worker} within "
+                f"{_EXIT_PATIENCE:.0f} s and may never start.\n"
+            )
+    for word in late:
+        word.cancel()

@@ -1,0 +1,69 @@
+"""The outputs of one job, as the mirror asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.session import Session
+from chutes_jupyter.link import Reply
+from chutes_jupyter.mirror import Snapshot
+from chutes_jupyter.replies import Entry, Listing, Refusal, parse
+
+_PAGE = 2000
+
+
+class JobOutputs:
+    """Listings over the worker's control connection, files over the one for bulk.
+
+    Parameters
+    ----------
+    live : Live
+        The job.
+    control, bulk : Session
+        The two ways to its worker.
+    """
+
+    def __init__(self, live: Live, control: Session, bulk: Session) -> None:
+        self._live, self._control, self._bulk = live, control, bulk
+
+    def _trouble(self, reason: str | None) -> None:
+        self._live.set(trouble=reason)
+
+    async def listing(self) -> Snapshot:
+        """Return the newest listing, all its pages of one version."""
+        while True:
+            # Nobody writes after the end, whatever became of the one who made the listing.
+            ended = self._live.terminal
+            first = await self._page(0)
+            entries: list[Entry] = list(first.entries)
+            refused: list[Refusal] = list(first.refused)
+            while len(entries) < first.total:
+                page = await self._page(len(entries))
+                if page.version != first.version or not page.entries:
+                    break  # a newer one was made meanwhile
+                entries += page.entries
+            else:
+                return Snapshot(first.version, first.final or ended, entries, refused)
+
+    async def _page(self, start: int) -> Listing:
+        reply = await self._control.persist(
+            "outputs", trouble=self._trouble, job=self._live.id, start=start, limit=_PAGE
+        )
+        return parse(Listing, reply.header)
+
+    @contextlib.asynccontextmanager
+    async def read(self, path: str, offset: int) -> AsyncGenerator[AsyncIterator[Reply], None]:
+        """Read a file from `offset` on, over the connection for bulk."""
+        await self._bulk.patient_link(self._trouble)
+        fields = {"job": self._live.id, "path": path, "offset": offset}
+        async with self._bulk.stream("read", **fields) as frames:
+            yield frames
+
+    async def news(self, version: int) -> None:
+        """Wait for a newer listing, or for the end."""
+        live = self._live
+        await live.until(
+            lambda: live.outputs_version > version or live.outputs_final or live.terminal
+        )

@@ -1,0 +1,78 @@
+"""The store, written from the background loop: a cache, whose failures end nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.errors import ConfigError
+from chutes_jupyter.store import Store
+
+_log = logging.getLogger(__name__)
+#: A mere confirmation is written at most this often, in seconds.
+_CONFIRM = 30.0
+
+
+class Records:
+    """Writes what is known of jobs into the store, in threads.
+
+    Parameters
+    ----------
+    store : Store
+        This person's store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._confirmed: dict[str, float] = {}
+
+    async def save(self, live: Live) -> None:
+        """Write the present state of a job."""
+        self._confirmed[live.id] = time.monotonic()
+        await self._write(
+            live,
+            self.store.update,
+            live.id,
+            live.event,
+            state=live.state,
+            started=live.started,
+            ended=live.ended,
+            reason=live.reason,
+            confirmed=live.confirmed,
+            root=live.root,
+        )
+
+    async def confirm(self, live: Live) -> None:
+        """Write that the worker still says the same, now and then."""
+        if time.monotonic() - self._confirmed.get(live.id, 0.0) >= _CONFIRM:
+            await self.save(live)
+
+    async def settle(self, live: Live) -> None:
+        """Write an end that the worker did not tell."""
+        await self._write(
+            live,
+            self.store.settle,
+            live.id,
+            live.event,
+            state=live.state,
+            reason=live.reason,
+            ended=live.ended,
+        )
+
+    def place(self, live: Live, folder: Path) -> None:
+        """Write where the outputs lie here; called in a thread."""
+        try:
+            self.store.update(live.id, live.event, output_dir=str(folder))
+        except ConfigError as error:
+            _log.warning("%s: the store was not written: %s", live.label, error)
+
+    async def _write(self, live: Live, function: Any, *args: Any, **fields: Any) -> None:
+        try:
+            await asyncio.to_thread(function, *args, **fields)
+        except ConfigError as error:
+            _log.warning("%s: the store was not written: %s", live.label, error)
+            live.notice(f"the list of jobs on this machine was not written: {error}")

@@ -1,0 +1,197 @@
+"""The magics in a real kernel, with jobs on the local worker."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.notebook import Notebook
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_cell_is_registered_and_run_by_name(notebook: Notebook, tmp_path: Path):
+    notebook.run("import math\nscale = 3\ndef twice(x):\n    return 2 * x")
+    outcome = notebook.run(
+        "%%chute_job train --timeout 1h\n"
+        "for epoch in range(job_data['epochs']):\n"
+        "    print('epoch', epoch)\n"
+        "open(job_data['output_dir'] + '/out.txt', 'w').write('here')\n"
+        "return {'value': twice(scale) + math.floor(0.5), 'cfg': job_data['cfg']}"
+    )
+    assert (outcome.stdout, outcome.shown) == ("", [])
+    assert "train" in notebook.run("train").value
+    outcome = notebook.run("n = 4\njob = %chute run train epochs={n - 2} cfg={'a': [n]}")
+    assert outcome.shown == []
+    result = notebook.run("print(job.logs(follow=False) and '')\njob.result()")
+    assert ast.literal_eval(result.value) == {"value": 6, "cfg": {"a": [4]}}
+    assert notebook.run("print(job.logs(), end='')").stdout == "epoch 0\nepoch 1\n"
+    written = list(tmp_path.glob("chute_outputs/*/out.txt"))
+    assert [path.read_text() for path in written] == ["here"]
+
+
+def test_a_cell_that_is_the_function_itself(notebook: Notebook):
+    notebook.run(
+        "%%chute_job add\n"
+        "import operator\n"
+        "def add(self, **job_data):\n"
+        "    return operator.add(job_data['a'], job_data['b'])"
+    )
+    outcome = notebook.run("job = %chute run add a=1 b=2\njob.result()")
+    assert outcome.value == "3"
+
+
+def test_run_and_out(notebook: Notebook):
+    outcome = notebook.run("%%chute_job train --run epochs=3 -o job\nreturn job_data['epochs']")
+    assert re.search(r"train-[0-9a-f]{6}", outcome.value)
+    assert "text/html" not in outcome.shown[-1]
+    assert notebook.run("job.result()").value == "3"
+
+
+def test_wait_prints_the_log_live(notebook: Notebook, tmp_path: Path):
+    flag = tmp_path / "go"
+    running = notebook.start(
+        "%%chute_job train --run --wait -o job\n"
+        "import os, sys, time\n"
+        "print('first')\n"
+        "print('to stderr', file=sys.stderr)\n"
+        f"while not os.path.exists({str(flag)!r}):\n"
+        "    time.sleep(0.05)\n"
+        "print('second')\n"
+        "return 7"
+    )
+    running.until("first\n")
+    assert "second" not in running.outcome.stdout
+    flag.touch()
+    outcome = notebook.finish(running)
+    assert "second\n" in outcome.stdout
+    assert "to stderr" in outcome.stdout
+    assert notebook.run("job.value").value == "7"
+
+
+def test_wait_raises_when_the_job_fails_at_the_cell_s_own_line(notebook: Notebook):
+    outcome = notebook.run(
+        "%%chute_job train --run --wait\nprint('so far')\nx = 1\nraise KeyError('gone')",
+        fails=True,
+    )
+    assert "so far\n" in outcome.stdout
+    assert outcome.error_type == "JobFailed"
+    assert "KeyError: 'gone'" in outcome.error
+    assert re.search(r'"In\[\d+\]", line 4', outcome.error)
+    assert "chutes_jupyter/" not in outcome.error
+    assert len(outcome.error.splitlines()) < 12
+
+
+def test_an_interrupted_wait_says_that_the_job_goes_on(notebook: Notebook):
+    running = notebook.start(
+        "%%chute_job train --run --wait -o job\n"
+        "print('started', flush=True)\n"
+        "await self.cancel_event.wait()\n"
+        "return 'stopped'"
+    )
+    running.until("started\n")
+    notebook.manager.interrupt_kernel()
+    outcome = notebook.finish(running, fails=True)
+    assert outcome.error_type == "KeyboardInterrupt"
+    assert len(outcome.error.splitlines()) == 1
+    said = re.search(r"goes on\. Cancel it with: (%chute cancel (train-\w+))", outcome.stdout)
+    assert said is not None
+    assert notebook.run("job.state").value == "'running'"
+    notebook.run(said[1])
+    assert notebook.run("job.wait(timeout=30)\nprint(job.state)").stdout == "cancelled\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train --port web:80/http", "a whole number from 8002 to 65535"),
+        ("train --timeout 5", "86400"),
+        ("train --prot web:8080/http", "--prot"),
+        ("train --run cfg=hello", "a text needs quotes"),
+        ("train --run x=$nowhere", "no variable 'nowhere'"),
+        ("train --worker nowhere --run", "nowhere"),
+    ],
+)
+def test_a_wrong_option_fails_in_the_rule_s_words(notebook: Notebook, line: str, says: str):
+    outcome = notebook.run(f"%%chute_job {line}\nreturn 1", fails=True)
+    assert says in outcome.error
+    assert "Traceback" not in outcome.error
+    assert len(outcome.error.splitlines()) <= 6
+    assert notebook.run("%chute jobs").stdout == "No jobs.\n"
+
+
+def test_our_errors_show_the_persons_lines_and_not_ours(notebook: Notebook):
+    notebook.run("%%chute_job train\nreturn 1")
+    outcome = notebook.run("def go():\n    return train.options(timeout=1)\n\ngo()", fails=True)
+    assert outcome.error_type == "SpecError"
+    assert "return train.options(timeout=1)" in outcome.error
+    assert "chutes_jupyter/" not in outcome.error
+
+
+def test_a_syntax_error_points_at_the_cell_s_line(notebook: Notebook):
+    outcome = notebook.run("%%chute_job train\nx = 1\ny = = 2", fails=True)
+    assert outcome.error_type == "SyntaxError"
+    assert "y = = 2" in outcome.error
+    assert "line 3" in outcome.error
+
+
+def test_startup_hooks_run_first_and_are_replaced_when_their_cell_runs_again(notebook: Notebook):
+    notebook.run("%%chute_startup --priority 20\nself.seen = self.seen + ['b']", cell_id="one")
+    notebook.run("%%chute_startup --priority 10\nself.seen = ['x']", cell_id="two")
+    notebook.run("%%chute_startup --priority 10\nself.seen = ['a']", cell_id="two")
+    notebook.run("%%chute_startup last --priority 30\nself.seen.append('x')")
+    notebook.run("%%chute_startup last --priority 30\nself.seen.append('c')")
+    notebook.run("%%chute_job train\nreturn self.seen")
+    outcome = notebook.run("job = %chute run train\njob.result()")
+    assert ast.literal_eval(outcome.value) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "%%chute_job --help\npass",
+        "%chute_job --help",
+        "%%chute_startup --help\npass",
+        "%chute",
+        "%chute --help",
+        "%chute run --help",
+        "%chute worker add --help",
+    ],
+)
+def test_help_is_printed(notebook: Notebook, code: str):
+    outcome = notebook.run(code)
+    assert "usage: %" in outcome.stdout
+    assert outcome.stderr == ""
+
+
+def test_run_names_the_job_functions_that_there_are(notebook: Notebook):
+    notebook.run("%%chute_job train\nreturn 1")
+    outcome = notebook.run("%chute run trian", fails=True)
+    assert "'trian' is no job function of this notebook; there are: train" in outcome.error
+
+
+def test_a_job_is_text_where_nobody_looks(notebook: Notebook):
+    notebook.run("%%chute_job train --run -o job\nreturn 1")
+    notebook.run("job.wait(timeout=30)")
+    outcome = notebook.run("job")
+    assert set(outcome.shown[0]) == {"text/plain"}
+    assert "succeeded" in outcome.value
+
+
+def test_unload_takes_the_magics_out_and_load_brings_them_back(notebook: Notebook):
+    notebook.run("%unload_ext chutes_jupyter")
+    assert "not found" in notebook.run("%chute jobs", fails=False).stderr.lower()
+    notebook.run("%load_ext chutes_jupyter")
+    assert notebook.run("%chute jobs").stdout == "No jobs.\n"
+
+
+def test_load_ext_brings_nothing_heavy(notebook: Notebook):
+    outcome = notebook.run(
+        "import sys\n"
+        "print([name for name in ('asyncssh', 'pydantic', 'httpx', 'ipywidgets', 'anywidget',\n"
+        "                         'numpy', 'tomlkit', 'cryptography') if name in sys.modules])"
+    )
+    assert outcome.stdout == "[]\n"

@@ -138,7 +138,7 @@ def capture_cell(
         If the cell defines the function itself, with wrong parameters.
     """
     params = JOB_PARAMS if kind == "job" else HOOK_PARAMS
-    called = "setup" if name is None else check_name(name)
+    called = "setup" if name is None else name
     has_future = namespace.get("annotations") is future.annotations
     try:
         tree = bodies.parse(source, filename, first_line)

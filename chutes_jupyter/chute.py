@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chutes_jupyter.agent import codec
 from chutes_jupyter.assembly import assemble
-from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function
+from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
 from chutes_jupyter.jobdata import check_job_data, notebook_path
@@ -143,9 +143,8 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
     def on_startup(self, priority: int = 50) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return a decorator that makes a function run before each job; lower priority first."""
         if callable(priority):
-            raise SpecError(
-                "@chute.on_startup", priority, "needs parentheses", "@chute.on_startup()"
-            )
+            example = "@chute.on_startup()"
+            raise SpecError("@chute.on_startup", priority, "needs parentheses", example)
         _check_priority(priority)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -316,10 +315,8 @@ class JobFunction:
             found.append("ssh=True is declared; its door comes with a later version.")
         udp = [port.name for port in self.ports if port.proto == "udp"]
         if udp:
-            text = "port" if len(udp) == 1 else "ports"
             found.append(
-                f"The udp {text} {', '.join(udp)} can be used on the worker; a door to here comes "
-                "with a later version."
+                f"udp is declared ({', '.join(udp)}); its door comes with a later version."
             )
         return found
 
@@ -355,7 +352,7 @@ def cell_job(
     filename : str
         What tracebacks call the cell (``In[7]``).
     """
-    code = capture_cell(source, name, namespace, filename=filename)
+    code = capture_cell(source, check_name(name), namespace, filename=filename)
     return chute._add(JobFunction(chute, code, options))
 
 

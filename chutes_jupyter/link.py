@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import wire
 from chutes_jupyter.errors import AgentFailed, ConnectionLost, RequestRefused, WorkerError
-from chutes_jupyter.transports.base import Process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from chutes_jupyter.transports.base import Process
 
 __all__ = ["AgentLink", "Reply"]
 

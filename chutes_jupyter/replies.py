@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.models import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "Entry",

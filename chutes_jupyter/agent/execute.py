@@ -115,7 +115,7 @@ def main(path: str, fd: int) -> None:
             payload = codec.loads(file.read())
         sys.argv = [payload["job"]]
         value = _run(payload, os.path.join(path, "output"), link)
-        write_bytes(os.path.join(path, "result.bin"), codec.dumps(value))
+        write_bytes(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()

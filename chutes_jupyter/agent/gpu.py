@@ -90,14 +90,21 @@ def memory_mib() -> Optional[int]:
     It is the machine's memory, or the control group's limit where that is less: in a container
     the machine's figure promises what nobody can have.
     """
-    if sys.platform == "win32":
-        return None
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):  # a system that doesn't know these names
+    total = _machine_memory()
+    if total is None:
         return None
     limit = _memory_limit()
     return (total if limit is None else min(total, limit)) // _MIB
+
+
+def _machine_memory() -> Optional[int]:
+    total: Optional[int] = None
+    if sys.platform != "win32":
+        try:
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError):  # a system that doesn't know these names
+            total = None
+    return total
 
 
 def _memory_limit() -> Optional[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.client.hub import JobClient
+from chutes_jupyter.client.deliver import Submission
+from chutes_jupyter.client.hub import JobClient, WorkerInfo
 from chutes_jupyter.client.live import Live
 
-__all__ = ["JobClient", "Live"]
+__all__ = ["JobClient", "Live", "Submission", "WorkerInfo"]

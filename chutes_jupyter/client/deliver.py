@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from chutes_jupyter.client import needs
-from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.session import Session
 from chutes_jupyter.errors import ChuteError, ConnectionLost, RequestRefused
-from chutes_jupyter.models import JobSpec
 from chutes_jupyter.replies import Info, Submitted, parse
+
+if TYPE_CHECKING:
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.session import Session
+    from chutes_jupyter.models import JobSpec
+    from chutes_jupyter.nodes import NodeSelector
 
 #: A larger payload goes ahead of the job, in pieces of this size.
 STAGED = 512 * 1024
@@ -33,13 +34,16 @@ class Submission:
         What it is declared with.
     payload : bytes
         Its code, values and job data, encoded.
-    node_selector : mapping, optional
+    node_selector : NodeSelector, optional
         What the worker must have.
+    notices : tuple of str
+        What the person should read.
     """
 
     spec: JobSpec
     payload: bytes
-    node_selector: Mapping[str, Any] | None = None
+    node_selector: NodeSelector | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Undeliverable(Exception):
@@ -129,14 +133,16 @@ class Delivery:
 
     async def _check_needs(self) -> None:
         selector = self._submission.node_selector
-        if not selector or self.sent:
+        if selector is None or self.sent:
             return
         spec, worker = self._submission.spec, self._live.worker
         reply = await self._session.request("info", python=spec.python, env=dict(spec.env))
         info = parse(Info, reply.header)
-        if reason := needs.refusal(selector, info, worker):
-            raise Undeliverable(reason)
-        if notice := needs.notice(selector, info, worker):
+        gpus = None if info.gpus is None else [gpu.model_dump() for gpu in info.gpus]
+        refusal, notice = selector.check(gpus, worker)
+        if refusal:
+            raise Undeliverable(refusal)
+        if notice:
             self._live.notice(notice)
 
     async def _stage(self, payload: bytes) -> None:

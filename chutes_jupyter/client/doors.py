@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.session import Session
 from chutes_jupyter.errors import ConnectFailed, ConnectionLost, WorkerError
-from chutes_jupyter.models import Port
 from chutes_jupyter.ports import REMOTE, Forward
 from chutes_jupyter.transports.base import Connection, Process, Stream
+
+if TYPE_CHECKING:
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.session import Session
+    from chutes_jupyter.models import Port
 
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.05, 1.5, 2.0
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.client.deliver import Delivery, Submission, Undeliverable, Withdrawn
 from chutes_jupyter.client.doors import Doors
-from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
-from chutes_jupyter.client.records import Records
-from chutes_jupyter.client.session import Session
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
-from chutes_jupyter.mirror.status import MirrorState
 from chutes_jupyter.models import TERMINAL
 from chutes_jupyter.replies import EventPage, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Executor
+
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.records import Records
+    from chutes_jupyter.client.session import Session
+    from chutes_jupyter.mirror.status import MirrorState
 
 _WAIT = 25.0
 #: A job that its worker does not know may still be on its way from another process.
@@ -76,6 +79,7 @@ class Follower:
     def start(self, submission: Submission | None = None, *, mirror: bool = True) -> None:
         """Follow the job from now on; with a submission, hand it to its worker first."""
         if submission is not None:
+            self.live.notices = submission.notices
             self._delivery = Delivery(self.control, self.live, submission)
         self._spawn("follow", self._run)
         self._spawn("doors", self.doors.run)
@@ -127,9 +131,7 @@ class Follower:
         if task is None or task.done():
             self._tasks[name] = asyncio.create_task(self._guard(name, function))
 
-    async def _guard(
-        self, name: str, function: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _guard(self, name: str, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Keep why a task ended before its time: for those who wait, or as a notice."""
         live = self.live
         try:
@@ -231,6 +233,7 @@ class Follower:
         elif time.time() - live.created > _ON_ITS_WAY:
             await self._end_here("lost", NEVER_REACHED)
         else:
+            live.set(checked=True)
             await asyncio.sleep(_ON_ITS_WAY_PAUSE)
         return True
 
@@ -262,6 +265,7 @@ class Follower:
                 raise
             if not self.live.acknowledged:
                 self.live.notice("not cancelled: the worker does not have the job (yet)")
+        self.live.set(cancel_sent=True)
 
     # -- its outputs ------------------------------------------------------------------
 
@@ -298,6 +302,7 @@ class Follower:
 
     def _mirror_changed(self, mirror: Mirror) -> None:
         live = self.live
+        live.listed = True
         if mirror.folder is not None:
             live.output_dir = mirror.folder.path
         for number, (path, reason) in enumerate(mirror.refused.items()):
@@ -309,5 +314,7 @@ class Follower:
 
     def _end_mirror(self, state: MirrorState, reason: str | None) -> None:
         self.live.set(
-            mirror=replace(self.live.mirror, state=state, reason=reason), mirror_over=True
+            mirror=replace(self.live.mirror, state=state, reason=reason),
+            mirror_over=True,
+            listed=True,
         )

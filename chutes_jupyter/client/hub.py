@@ -7,23 +7,27 @@ import contextlib
 import hashlib
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.deliver import Submission
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.logs import follow_log
+from chutes_jupyter.client.logs import follow_log, last_lines
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import Settings, Worker, Workers
 from chutes_jupyter.errors import AgentFailed, ChuteError, ConnectionLost, JobNotFound, ResultError
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.ports import Forward
 from chutes_jupyter.replies import Hello, Info, JobPage, JobStatus, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from chutes_jupyter.client.deliver import Submission
+    from chutes_jupyter.ports import Forward
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
@@ -82,6 +86,10 @@ class JobClient:
         record = await self._find(text)
         live = self._known(record)
         self.follow(live, mirror=mirror)
+        with contextlib.suppress(TimeoutError):
+            # What the store knew may be old; an unreachable worker is shown as such.
+            async with asyncio.timeout(_ASK_PATIENCE):
+                await live.until(lambda: live.checked or live.trouble is not None or _over(live))
         return live
 
     async def _find(self, text: str) -> JobRecord:
@@ -167,6 +175,47 @@ class JobClient:
     def follow(self, live: Live, *, mirror: bool = True) -> None:
         """Follow a job from now on, if it is not followed already."""
         self._followers[live.id].start_once(mirror=mirror)
+
+    def has(self, live: Live) -> bool:
+        """Whether this is this client's own knowledge of the job."""
+        follower = self._followers.get(live.id)
+        return follower is not None and follower.live is live
+
+    async def adopt(self, record: JobRecord) -> Live:
+        """Return the job as this client knows it."""
+        return self._known(record)
+
+    async def wait(self, live: Live, *, outputs: bool) -> None:
+        """Wait until the job has ended, and with `outputs` until these are here."""
+        await live.until(lambda: _over(live))
+        if live.broken is not None:
+            raise live.broken
+        if outputs:
+            await live.until(lambda: live.mirror_over)
+
+    async def acknowledged(self, live: Live) -> None:
+        """Wait until the worker has the job, or it can't start."""
+        await live.until(lambda: live.acknowledged or _over(live))
+
+    async def listed(self, live: Live) -> None:
+        """Wait until the files of the job are known, if the worker has it."""
+        if live.acknowledged:
+            await live.until(lambda: live.checked or _over(live))
+            if live.outputs_version or live.terminal:
+                await live.until(lambda: live.listed)
+
+    async def cancel_known(self, live: Live) -> None:
+        """Wait until the worker said that it ends the job, or has ended it."""
+        await live.until(lambda: live.state == "cancelling" or live.cancel_sent or _over(live))
+
+    async def value(self, live: Live) -> bytes | None:
+        """Return the result's bytes once the job has ended; None if there are none."""
+        await live.until(lambda: live.has_value is not None or live.broken is not None)
+        return await self.result(live) if live.has_value else None
+
+    async def log_offset(self, live: Live, lines: int) -> int:
+        """Return where the last so many lines of the log begin."""
+        return await last_lines(self._followers[live.id].control, live, lines)
 
     async def cancel(self, live: Live) -> None:
         """Cancel a job; return when its worker knows of it, or the job has ended."""
@@ -325,6 +374,11 @@ class JobClient:
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
+
+
+def _over(live: Live) -> bool:
+    """Whether nothing more will be learned of a job."""
+    return live.terminal or live.broken is not None
 
 
 def _notebook_folder(notebook: str | None) -> Path:

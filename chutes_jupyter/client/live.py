@@ -10,14 +10,18 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import FileView, MirrorStatus
 from chutes_jupyter.models import TERMINAL, Port
-from chutes_jupyter.replies import Event, RemoteError
-from chutes_jupyter.store import JobRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from chutes_jupyter.replies import Event, RemoteError
+    from chutes_jupyter.store import JobRecord
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
@@ -53,7 +57,12 @@ class Live:
         self.python: str | None = None
         self.cancel_by: str | None = None
         self.cancel_asked = False
+        self.cancel_sent = False
         self.notices: tuple[str, ...] = ()
+        #: Whether the worker answered, since we follow the job.
+        self.checked = False
+        #: Whether the mirror has seen a listing.
+        self.listed = False
         #: Why the worker can't be reached at present.
         self.trouble: str | None = None
         #: What ended our following of the job, if something did.
@@ -79,6 +88,14 @@ class Live:
     def acknowledged(self) -> bool:
         """Whether the worker has the job."""
         return self.event > 0
+
+    @property
+    def elapsed(self) -> float | None:
+        """For how many seconds the function has run; None before it began."""
+        if self.started is None:
+            return None
+        end = self.ended if self.terminal and self.ended is not None else time.time()
+        return max(0.0, end - self.started)
 
     # -- changes, in the background loop ----------------------------------------------
 
@@ -141,8 +158,7 @@ class Live:
     def confirm(self) -> None:
         """Note that the worker has just confirmed what is known."""
         self.confirmed = time.time()
-        if self.trouble is not None:
-            self.set(trouble=None)
+        self.set(trouble=None, checked=True)
 
     def end_here(self, state: str, reason: str) -> None:
         """End the job by this machine's knowledge: the worker never had it, or has it no more."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.agent import wire
-from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.session import Session
 from chutes_jupyter.errors import AgentFailed, RequestRefused
 from chutes_jupyter.replies import LogPiece, parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.session import Session
 
 #: Small enough that a cancel does not wait behind it.
 PIECE = wire.CHUNK
@@ -104,3 +108,20 @@ async def keep_tail(session: Session, live: Live) -> None:
                 piece = await _ask(session, live, tail=TAIL, wait=0.0)
                 kept = b""
             kept = (kept + piece.data)[-TAIL:]
+
+
+async def last_lines(session: Session, live: Live, lines: int) -> int:
+    """Return the offset at which the last so many lines of a log begin.
+
+    Looked for in the last pieces alone: a log of many gigabytes is not read for that.
+    """
+    if not live.acknowledged:
+        return 0
+    piece = await _ask(session, live, tail=PIECE, wait=0.0)
+    data = piece.data
+    end = len(data) - 1 if data.endswith(b"\n") else len(data)
+    for _ in range(lines):
+        end = data.rfind(b"\n", 0, end)
+        if end < 0:
+            return piece.head.offset
+    return piece.head.offset + (end + 1 if lines else len(data))

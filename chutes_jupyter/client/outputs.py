@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.session import Session
-from chutes_jupyter.link import Reply
 from chutes_jupyter.mirror import Snapshot
 from chutes_jupyter.replies import Entry, Listing, Refusal, parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.session import Session
+    from chutes_jupyter.link import Reply
 
 _PAGE = 2000
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.client.live import Live
 from chutes_jupyter.errors import ConfigError
-from chutes_jupyter.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.store import Store
 
 _log = logging.getLogger(__name__)
 #: A mere confirmation is written at most this often, in seconds.

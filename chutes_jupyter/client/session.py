@@ -7,11 +7,10 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import wire
 from chutes_jupyter.bootstrap import start_agent
-from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import (
     AgentFailed,
     ChuteError,
@@ -24,7 +23,10 @@ from chutes_jupyter.errors import (
 from chutes_jupyter.link import PATIENCE, AgentLink, Reply
 from chutes_jupyter.replies import Hello, parse
 from chutes_jupyter.transports import transport_for
-from chutes_jupyter.transports.base import Connection
+
+if TYPE_CHECKING:
+    from chutes_jupyter.config import Worker
+    from chutes_jupyter.transports.base import Connection
 
 #: Pauses between tries to reach a worker, in seconds: from, growing by, to.
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.2, 1.7, 30.0
@@ -209,7 +211,9 @@ class Session:
                     await self._up.wait()
 
     @contextlib.asynccontextmanager
-    async def stream(self, op: str, **fields: Any) -> AsyncGenerator[AsyncGenerator[Reply, None], None]:
+    async def stream(
+        self, op: str, **fields: Any
+    ) -> AsyncGenerator[AsyncGenerator[Reply, None], None]:
         """Ask for a long answer; leaving before its end closes the connection."""
         with self.in_use():
             link = await self.link()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import OutputsError
-from chutes_jupyter.mirror.folder import MirrorFolder, PartialFile
-from chutes_jupyter.mirror.status import Source
 from chutes_jupyter.replies import Entry, ReadEnd, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from chutes_jupyter.mirror.folder import MirrorFolder, PartialFile
+    from chutes_jupyter.mirror.status import Source
 
 #: So much is gathered before it goes to a thread: for less, the way there costs more.
 _BATCH = 2 * 1024 * 1024

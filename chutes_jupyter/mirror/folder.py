@@ -15,14 +15,16 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from chutes_jupyter.errors import ConfigError, OutputsError
 from chutes_jupyter.files import file_lock
 from chutes_jupyter.replies import Entry, path_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HIDDEN = ".chute"
 _PIECE = 1024 * 1024

@@ -9,15 +9,19 @@ import logging
 import random
 import sys
 import unicodedata
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
 from chutes_jupyter.mirror.fetch import Changed, Fetch
-from chutes_jupyter.mirror.folder import MirrorFolder
 from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snapshot, Source
 from chutes_jupyter.replies import Entry, path_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from chutes_jupyter.mirror.folder import MirrorFolder
 
 #: Files that are under way at once; a big one goes alone among the big.
 _AT_ONCE = 8
@@ -326,5 +330,3 @@ def _twin(names: dict[str, str], path: str) -> str | None:
     key = unicodedata.normalize("NFC", path).casefold()
     other = names.setdefault(key, path)
     return None if other == path else f"it is the same name here as {other!r}"
-
-

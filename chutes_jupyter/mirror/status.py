@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from chutes_jupyter.link import Reply
-from chutes_jupyter.replies import Entry, Refusal
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from chutes_jupyter.link import Reply
+    from chutes_jupyter.replies import Entry, Refusal
 
 MirrorState = Literal["arriving", "complete", "stopped"]
 FileState = Literal["worker", "arriving", "here", "failed"]

@@ -139,7 +139,7 @@ def test_a_value_that_cannot_travel_is_failed_naming_where_it_sits(worker: Agent
     end = worker.end(worker.start("return {'a': [1, object()]}"))
     assert end["state"] == "failed"
     assert "the returned value can't travel" in end["reason"]
-    assert 'value["a"][1] is of type object' in end["reason"]
+    assert 'result["a"][1] is of type object' in end["reason"]
 
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())

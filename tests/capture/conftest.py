@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import chutes_jupyter.agent
+from chutes_jupyter.agent import standin
 from chutes_jupyter.chute import Chute, JobFunction, StartupHook, cell_hook, cell_job
 from chutes_jupyter.models import JobOptions
 
@@ -45,10 +46,7 @@ class Worker:
         self._folder = folder
         package = folder / "chutes_jupyter"
         package.mkdir(parents=True)
-        (package / "__init__.py").write_text("from chutes_jupyter.port import Port\n")
-        (package / "port.py").write_text(
-            "class Port:\n    def __init__(self, **facts): self.__dict__.update(facts)\n"
-        )
+        shutil.copy(standin.__file__, package / "__init__.py")
         agent = Path(chutes_jupyter.agent.__file__).parent
         shutil.copytree(agent, package / "agent", ignore=shutil.ignore_patterns("__pycache__"))
 

@@ -1,0 +1,639 @@
+"""One execution of a job function, as a person holds it.
+
+A `Job` is a thin, synchronous face: everything happens in the background thread, and any
+number of processes may hold the same job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from os import getpid
+from typing import TYPE_CHECKING, Any
+
+from chutes_jupyter import portal
+from chutes_jupyter.agent import codec
+from chutes_jupyter.client import JobClient, Submission
+from chutes_jupyter.client.words import describe
+from chutes_jupyter.config import Settings, Workers
+from chutes_jupyter.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobLost,
+    JobTimedOut,
+    ResultError,
+    WaitTimeout,
+)
+from chutes_jupyter.store import JobRecord, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from chutes_jupyter.client import Live
+    from chutes_jupyter.mirror import FileView, MirrorStatus
+    from chutes_jupyter.models import JobSpec, Port
+    from chutes_jupyter.nodes import NodeSelector
+
+__all__ = ["Job", "MirrorView", "PortView", "attach", "current_client", "jobs", "submit"]
+
+#: How long `cancel` waits for the worker's word, in seconds.
+_CANCEL_PATIENCE = 10.0
+#: How long `.url` waits for a job's web server to listen, in seconds.
+_PORT_PATIENCE = 60.0
+#: How long `.files` waits for the first listing, in seconds.
+_FILES_PATIENCE = 5.0
+_NOT_YET = object()
+
+_lock = threading.Lock()
+_client: JobClient | None = None
+_client_pid = 0
+
+
+def current_client() -> JobClient:
+    """Return this process's client, made at the first call."""
+    global _client, _client_pid
+    with _lock:
+        if _client is None or _client_pid != getpid():
+            _client, _client_pid = JobClient(Store.open()), getpid()
+            portal.at_exit(_client.finish)
+        return _client
+
+
+def close_client() -> None:
+    """Close this process's client; the next call of anything makes a new one. Jobs go on."""
+    global _client
+    with _lock:
+        ending, _client = _client, None
+    if ending is not None and _client_pid == getpid():
+        portal.call(ending.aclose)
+
+
+class Job:
+    """One execution of a job function.
+
+    Parameters
+    ----------
+    live : Live
+        What this process knows of it; `submit`, `attach` and `jobs` make jobs from that.
+    """
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._pid = getpid()
+        self._value: Any = _NOT_YET
+
+    # -- what is known ----------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """128 random bits as 32 hexadecimal digits."""
+        return self._live.id
+
+    @property
+    def label(self) -> str:
+        """The id as it is shown and typed: ``train-3f9c2a``."""
+        return self._live.label
+
+    @property
+    def name(self) -> str:
+        """The name of the job function."""
+        return self._live.name
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker."""
+        return self._live.worker
+
+    @property
+    def state(self) -> str:
+        """The state that the worker last confirmed; see `confirmed_at`."""
+        return self._live.state
+
+    @property
+    def created_at(self) -> float:
+        """When it was submitted, in seconds since the epoch, by this machine's clock."""
+        return self._live.created
+
+    @property
+    def started_at(self) -> float | None:
+        """When the function began to run, in seconds since the epoch, by the worker's clock."""
+        return self._live.started
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the job ended, by the worker's clock."""
+        return self._live.ended
+
+    @property
+    def confirmed_at(self) -> float | None:
+        """When the worker last confirmed what is shown, by this machine's clock."""
+        return self._live.confirmed
+
+    @property
+    def elapsed(self) -> float | None:
+        """For how many seconds the function has run; None before it began."""
+        return self._live.elapsed
+
+    @property
+    def timeout(self) -> int | None:
+        """Its limit in seconds, or None."""
+        return self._live.timeout
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ended as it did."""
+        return self._live.reason
+
+    @property
+    def trouble(self) -> str | None:
+        """Why its worker can't be reached at present, or None."""
+        return self._live.trouble
+
+    @property
+    def notices(self) -> list[str]:
+        """What the person should read."""
+        return list(self._live.notices)
+
+    @property
+    def record(self) -> JobRecord:
+        """What a list of jobs shows of it."""
+        live = self._live
+        return JobRecord(
+            id=live.id,
+            name=live.name,
+            worker=live.worker,
+            state=live.state,
+            event=live.event,
+            created=live.created,
+            started=live.started,
+            ended=live.ended,
+            reason=live.reason,
+            notebook=live.notebook,
+            output_dir=str(self.output_dir),
+            ports=[{"name": p.name, "port": p.port, "proto": p.proto} for p in live.ports],
+            timeout=live.timeout,
+            upload=live.upload,
+            confirmed=live.confirmed,
+            root=live.root,
+        )
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._live.terminal
+
+    # -- waiting ----------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None, *, outputs: bool = True) -> None:
+        """Wait until the job has ended and its outputs are here.
+
+        An interrupt (Ctrl-C) ends the wait; the job goes on.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            For how many seconds at the most.
+        outputs : bool
+            Whether to wait for the outputs too.
+
+        Raises
+        ------
+        WaitTimeout
+            If that took longer; the job goes on.
+        """
+        client = self._followed()
+        future = portal.spawn(client.wait, self._live, outputs=outputs)
+        try:
+            portal.wait(future, timeout)
+        except TimeoutError:
+            raise self._late(timeout) from None
+
+    def result(self, timeout: float | None = None, *, outputs: bool = True) -> Any:
+        """Return what the function returned, once the job has ended.
+
+        Parameters
+        ----------
+        timeout, outputs
+            As for `wait`.
+
+        Raises
+        ------
+        JobFailed
+            If the function raised, or the job could not start; with the worker's traceback.
+        JobCancelled, JobTimedOut
+            If it was ended so; with what it returned all the same in ``.value``.
+        JobLost
+            If nobody knows how it ended.
+        WaitTimeout
+            If that took longer than `timeout` seconds; the job goes on.
+        ResultError
+            If what it returned can't be read here.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.wait(timeout, outputs=outputs)
+        left = None if deadline is None else max(0.1, deadline - time.monotonic())
+        return self._settled(self._fetched(left))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._result_async().__await__()
+
+    async def _result_async(self) -> Any:
+        client = self._followed()
+        await asyncio.wrap_future(portal.spawn(client.wait, self._live, outputs=True))
+        if self._value is _NOT_YET:
+            data = await asyncio.wrap_future(portal.spawn(client.value, self._live))
+            self._keep(data)
+        return self._settled(self._value)
+
+    @property
+    def value(self) -> Any:
+        """What the function returned, also where `result` raises; None if it did not return."""
+        return self._fetched(None) if self.done() else None
+
+    def _fetched(self, timeout: float | None) -> Any:
+        if self._value is _NOT_YET:
+            future = portal.spawn(self._followed().value, self._live)
+            try:
+                self._keep(portal.wait(future, timeout))
+            except TimeoutError:
+                raise self._late(timeout) from None
+        return self._value
+
+    def _keep(self, data: bytes | None) -> None:
+        try:
+            self._value = None if data is None else codec.loads(data)
+        except codec.CodecError as error:
+            raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
+
+    def _settled(self, value: Any) -> Any:
+        """Return the value of a job that succeeded, and raise for every other end."""
+        live = self._live
+        if live.state == "succeeded":
+            return value
+        error = live.error
+        words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"
+        message = f"{words}: {live.reason}" if live.reason else f"{words}."
+        if live.state == "failed":
+            raise JobFailed(
+                message,
+                value=value,
+                remote_traceback=error.traceback if error else "",
+                exception_type=error.type if error else "",
+            )
+        kinds: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
+        raise kinds.get(live.state, JobLost)(message, value=value)
+
+    def _late(self, timeout: float | None) -> WaitTimeout:
+        what = f"is still {self.state}" if not self.done() else "has ended; its outputs arrive"
+        return WaitTimeout(f"{self.label} {what} after {timeout:g} s. It goes on.")
+
+    # -- ending it --------------------------------------------------------------------
+
+    def cancel(self, *, wait: float = _CANCEL_PATIENCE) -> None:
+        """Cancel the job, any number of times; `wait()` afterwards tells when it has ended.
+
+        Parameters
+        ----------
+        wait : float
+            For how many seconds to wait for the worker's word that it knows. If the worker
+            can't be reached so long, it is told as soon as it can be, by this process.
+        """
+        client = self._followed(mirror=False)
+        asked = portal.spawn(client.cancel, self._live)
+        if wait <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            # Shielded by the client: what ends is the wait, not the cancelling.
+            portal.wait(portal.spawn(client.cancel_known, self._live), wait)
+        if asked.done():
+            asked.result()
+
+    # -- its log ----------------------------------------------------------------------
+
+    def logs(self, *, follow: bool = False, tail: int | None = None) -> Any:
+        """Return the log so far, or follow it.
+
+        Parameters
+        ----------
+        follow : bool
+            Return an iterator over its lines, each with its line end, as they come, until
+            the job ends.
+        tail : int, optional
+            Begin with the last so many lines.
+
+        Returns
+        -------
+        str or iterator of str
+        """
+        if follow:
+            return self._lines(tail)
+        text = "".join(self.stream_log(follow=False))
+        if tail is None:
+            return text
+        return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
+
+    def stream_log(self, *, follow: bool = True, offset: int = 0) -> Iterator[str]:
+        """Yield the log in pieces of any size, as it comes: what a terminal wants to show."""
+        client = self._followed(mirror=False)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        pieces = client.log(self._live, offset=offset, follow=follow)
+        try:
+            while (data := portal.call(_next_or_none, pieces)) is not None:
+                if text := decoder.decode(data):
+                    yield text
+            if text := decoder.decode(b"", final=True):
+                yield text
+        finally:
+            portal.call(pieces.aclose)
+
+    def _lines(self, tail: int | None) -> Iterator[str]:
+        offset = 0
+        if tail is not None:
+            client = self._followed(mirror=False)
+            offset = portal.call(client.log_offset, self._live, tail)
+        rest = ""
+        for text in self.stream_log(offset=offset):
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield line + "\n"
+        if rest:
+            yield rest
+
+    @property
+    def tail(self) -> str:
+        """The end of the log; kept up to date while somebody subscribes."""
+        return self._live.tail.decode("utf-8", "replace")
+
+    # -- its outputs and ports --------------------------------------------------------
+
+    @property
+    def output_dir(self) -> Path:
+        """Where its outputs land on this machine; made with the first of them."""
+        folder = self._live.output_dir
+        if folder is None:
+            raise RuntimeError("a job in hand has a folder")
+        return folder
+
+    @property
+    def files(self) -> Sequence[FileView]:
+        """Its outputs, and where each of them is."""
+        client = self._followed()
+        if not self._live.listed and not portal.is_here():
+            with contextlib.suppress(TimeoutError):
+                portal.wait(portal.spawn(client.listed, self._live), _FILES_PATIENCE)
+        return self._live.list_files()
+
+    @property
+    def mirror(self) -> MirrorView:
+        """How far its outputs are here."""
+        return MirrorView(self)
+
+    @property
+    def ports(self) -> dict[str, PortView]:
+        """Its ports by name."""
+        return {port.name: PortView(self, port) for port in self._live.ports}
+
+    # -- for those who show it --------------------------------------------------------
+
+    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call `callback` in the background thread after every change, until the end of that.
+
+        Returns
+        -------
+        callable
+            Ends the subscription.
+        """
+        client = self._followed()
+        unsubscribe = self._live.subscribe(callback)
+        portal.spawn(client.keep_tail, self._live)
+        return unsubscribe
+
+    def __repr__(self) -> str:
+        return describe(self._live)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def _followed(self, *, mirror: bool = True) -> JobClient:
+        """Return the client, which follows this job from now on, also after a fork."""
+        client = current_client()
+        if self._pid != getpid() or not client.has(self._live):
+            self._live, self._pid = portal.call(client.adopt, self.record), getpid()
+        if not portal.is_here():
+            portal.call(_in_loop, client.follow, self._live, mirror)
+        return client
+
+
+class MirrorView:
+    """How far the outputs of a job are here.
+
+    Parameters
+    ----------
+    job : Job
+        Whose outputs.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def status(self) -> MirrorStatus:
+        """Everything in one piece."""
+        return self._job._live.mirror
+
+    @property
+    def state(self) -> str:
+        """`arriving`, `complete` or `stopped`."""
+        return self.status.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it stopped, or what it waits for."""
+        return self.status.reason
+
+    @property
+    def done(self) -> int:
+        """How many bytes are here."""
+        return self.status.done
+
+    @property
+    def total(self) -> int:
+        """How many bytes all files have together."""
+        return self.status.total
+
+    @property
+    def files(self) -> Sequence[FileView]:
+        """The files as they were last listed; never waits."""
+        return self._job._live.list_files()
+
+    def resume(self, limit: int | None = None) -> None:
+        """Bring what is left on the worker, and what was deleted here.
+
+        Parameters
+        ----------
+        limit : int, optional
+            The most bytes that all files together may have; without one, all are brought.
+        """
+        client = self._job._followed()
+        portal.call(client.mirror_again, self._job._live, limit)
+
+    def __repr__(self) -> str:
+        status = self.status
+        text = f"{status.state}: {status.files_done} of {status.files_total} files"
+        text += f", {status.done:,} of {status.total:,} bytes"
+        return f"<outputs of {self._job.label} {text}" + (
+            f" ({status.reason})>" if status.reason else ">"
+        )
+
+
+class PortView:
+    """One port of a job, seen from this machine.
+
+    Parameters
+    ----------
+    job : Job
+        Whose port.
+    port : Port
+        As it is declared.
+    """
+
+    def __init__(self, job: Job, port: Port) -> None:
+        self._job = job
+        self.name, self.port, self.proto = port.name, port.port, port.proto
+
+    @property
+    def ready(self) -> bool:
+        """Whether the job's server has answered, so that `url` is there at once."""
+        return self.name in self._job._live.ready_ports and not self._job.done()
+
+    @property
+    def url(self) -> str | None:
+        """The address to open; waits, for a web server, until it listens.
+
+        None where there is no door to here (see `notice`), and when the job has ended.
+        """
+        url = self._forward().url
+        return url.rstrip("/") if url else None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to connect to; as `url`."""
+        return self._forward().address
+
+    @property
+    def notice(self) -> str:
+        """Why there is no door to here, or an empty text."""
+        return current_client().forward_now(self._job._live, self.name).notice
+
+    def _forward(self) -> Any:
+        client = self._job._followed()
+        live = self._job._live
+        if self.ready:
+            return client.forward_now(live, self.name)
+        return portal.call(client.forward, live, self.name, _PORT_PATIENCE)
+
+    def __repr__(self) -> str:
+        url = client_url(self)
+        return f"<port {self.name}: {self.port}/{self.proto}{', ' + url if url else ''}>"
+
+
+def client_url(view: PortView) -> str | None:
+    """Return a port's address if it is there at once."""
+    return view.url if view.ready else None
+
+
+async def _in_loop(function: Callable[..., object], live: Live, mirror: bool) -> None:
+    function(live, mirror=mirror)
+
+
+async def _next_or_none(pieces: Any) -> bytes | None:
+    return await anext(pieces, None)
+
+
+def submit(
+    spec: JobSpec,
+    payload: bytes,
+    *,
+    notices: Sequence[str] = (),
+    node_selector: NodeSelector | None = None,
+    ack: bool = False,
+) -> Job:
+    """Submit a job and return it at once, `pending` and recorded.
+
+    A process that ends right afterwards waits a little for its worker to confirm the job.
+
+    Parameters
+    ----------
+    spec : JobSpec
+        What it is declared with; its worker's interpreter and environment are added.
+    payload : bytes
+        Its code, values and job data, encoded.
+    notices : sequence of str
+        What the person should read.
+    node_selector : NodeSelector, optional
+        What the worker must have.
+    ack : bool
+        Wait until the worker has the job on its disk and said so, or it can't start.
+
+    Raises
+    ------
+    UnknownWorker
+        If no worker has the name that the spec's options give.
+    """
+    worker = Workers.load().get(spec.options.worker)
+    settings = Settings.load()
+    spec = replace(spec, python=spec.python or worker.python, env={**worker.env, **spec.env})
+    record = JobRecord(
+        id=spec.id,
+        name=spec.name,
+        worker=worker.name,
+        created=spec.created,
+        notebook=spec.notebook,
+        ports=spec.to_json()["ports"],
+        timeout=spec.options.timeout,
+        upload=spec.options.upload,
+    )
+    client = current_client()
+    client.store.add(record)
+    submission = Submission(spec, payload, node_selector, tuple(notices))
+    job = Job(portal.call(client.submit, record, submission, worker, settings))
+    if ack:
+        portal.call(client.acknowledged, job._live)
+    return job
+
+
+def attach(text: str, *, mirror: bool = True) -> Job:
+    """Return the job whose id or label begins with `text`, whoever submitted it.
+
+    Parameters
+    ----------
+    text : str
+        ``train-3f9c2a``, a full id, or the beginning of either.
+    mirror : bool
+        Whether to bring its outputs.
+
+    Raises
+    ------
+    JobNotFound
+        If there is none that can be found, or more than one.
+    """
+    return Job(portal.call(current_client().attach, text, mirror=mirror))
+
+
+def jobs(*, refresh: bool = True) -> list[Job]:
+    """Return every job of this person, the newest first.
+
+    Parameters
+    ----------
+    refresh : bool
+        Ask the workers first; a job whose worker does not answer is shown as last confirmed.
+    """
+    return [Job(live) for live in portal.call(current_client().list_jobs, refresh=refresh)]

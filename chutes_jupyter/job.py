@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from chutes_jupyter import portal
 from chutes_jupyter.agent import codec
 from chutes_jupyter.client import JobClient, Submission
+from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.errors import (
@@ -36,16 +37,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chutes_jupyter.client import Live
-    from chutes_jupyter.mirror import FileView, MirrorStatus
-    from chutes_jupyter.models import JobSpec, Port
+    from chutes_jupyter.mirror import FileView
+    from chutes_jupyter.models import JobSpec
     from chutes_jupyter.nodes import NodeSelector
 
 __all__ = ["Job", "MirrorView", "PortView", "attach", "current_client", "jobs", "submit"]
 
 #: How long `cancel` waits for the worker's word, in seconds.
 _CANCEL_PATIENCE = 10.0
-#: How long `.url` waits for a job's web server to listen, in seconds.
-_PORT_PATIENCE = 60.0
 #: How long `.files` waits for the first listing, in seconds.
 _FILES_PATIENCE = 5.0
 _NOT_YET = object()
@@ -391,12 +390,12 @@ class Job:
     @property
     def mirror(self) -> MirrorView:
         """How far its outputs are here."""
-        return MirrorView(self)
+        return MirrorView(self._live, self._followed)
 
     @property
     def ports(self) -> dict[str, PortView]:
         """Its ports by name."""
-        return {port.name: PortView(self, port) for port in self._live.ports}
+        return {port.name: PortView(port, self._live, self._followed) for port in self._live.ports}
 
     # -- for those who show it --------------------------------------------------------
 
@@ -430,124 +429,6 @@ class Job:
         if not portal.is_here():
             portal.call(_in_loop, client.follow, self._live, mirror)
         return client
-
-
-class MirrorView:
-    """How far the outputs of a job are here.
-
-    Parameters
-    ----------
-    job : Job
-        Whose outputs.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    @property
-    def status(self) -> MirrorStatus:
-        """Everything in one piece."""
-        return self._job._live.mirror
-
-    @property
-    def state(self) -> str:
-        """`arriving`, `complete` or `stopped`."""
-        return self.status.state
-
-    @property
-    def reason(self) -> str | None:
-        """Why it stopped, or what it waits for."""
-        return self.status.reason
-
-    @property
-    def done(self) -> int:
-        """How many bytes are here."""
-        return self.status.done
-
-    @property
-    def total(self) -> int:
-        """How many bytes all files have together."""
-        return self.status.total
-
-    @property
-    def files(self) -> Sequence[FileView]:
-        """The files as they were last listed; never waits."""
-        return self._job._live.list_files()
-
-    def resume(self, limit: int | None = None) -> None:
-        """Bring what is left on the worker, and what was deleted here.
-
-        Parameters
-        ----------
-        limit : int, optional
-            The most bytes that all files together may have; without one, all are brought.
-        """
-        client = self._job._followed()
-        portal.call(client.mirror_again, self._job._live, limit)
-
-    def __repr__(self) -> str:
-        status = self.status
-        text = f"{status.state}: {status.files_done} of {status.files_total} files"
-        text += f", {status.done:,} of {status.total:,} bytes"
-        return f"<outputs of {self._job.label} {text}" + (
-            f" ({status.reason})>" if status.reason else ">"
-        )
-
-
-class PortView:
-    """One port of a job, seen from this machine.
-
-    Parameters
-    ----------
-    job : Job
-        Whose port.
-    port : Port
-        As it is declared.
-    """
-
-    def __init__(self, job: Job, port: Port) -> None:
-        self._job = job
-        self.name, self.port, self.proto = port.name, port.port, port.proto
-
-    @property
-    def ready(self) -> bool:
-        """Whether the job's server has answered, so that `url` is there at once."""
-        return self.name in self._job._live.ready_ports and not self._job.done()
-
-    @property
-    def url(self) -> str | None:
-        """The address to open; waits, for a web server, until it listens.
-
-        None where there is no door to here (see `notice`), and when the job has ended.
-        """
-        url = self._forward().url
-        return url.rstrip("/") if url else None
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """Host and port to connect to; as `url`."""
-        return self._forward().address
-
-    @property
-    def notice(self) -> str:
-        """Why there is no door to here, or an empty text."""
-        return current_client().forward_now(self._job._live, self.name).notice
-
-    def _forward(self) -> Any:
-        client = self._job._followed()
-        live = self._job._live
-        if self.ready:
-            return client.forward_now(live, self.name)
-        return portal.call(client.forward, live, self.name, _PORT_PATIENCE)
-
-    def __repr__(self) -> str:
-        url = client_url(self)
-        return f"<port {self.name}: {self.port}/{self.proto}{', ' + url if url else ''}>"
-
-
-def client_url(view: PortView) -> str | None:
-    """Return a port's address if it is there at once."""
-    return view.url if view.ready else None
 
 
 async def _in_loop(function: Callable[..., object], live: Live, mirror: bool) -> None:

@@ -52,7 +52,7 @@ class _Portal:
         for function in reversed(self.closing):
             try:
                 self.portal.call(function)
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged, and the rest goes on
                 _log.exception("closing the background thread")
         self._stack.close()
 

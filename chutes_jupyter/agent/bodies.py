@@ -95,7 +95,7 @@ def cell_function(
     rewriter = _Rewriter(filename, source, first_line)
     body = [rewriter.visit(statement) for statement in tree.body if statement not in futures]
     names = bound_names(source, filename, first_line) - _parameters(function.args)
-    if 0:
+    if names:
         body.insert(0, ast.Global(names=sorted(names), **at))
     function.body = body or [ast.Pass(**at)]
     tree.body = futures + rewriter.helpers(at) + [function]

@@ -89,7 +89,7 @@ class Door:
         return _Patient(await self._session.connection(), self)
 
     async def probe(self) -> None:
-        """Wait until a web server listens. (Others may take just one connection: not ours.)"""
+        """Wait until a web server listens; others may take just one connection, not ours."""
         if self.forward.notice or self.port.proto != "http":
             return
         while not self.ready and not self.over:

@@ -206,7 +206,12 @@ class JobClient:
 
     async def cancel_known(self, live: Live) -> None:
         """Wait until the worker said that it ends the job, or has ended it."""
-        await live.until(lambda: live.state == "cancelling" or live.cancel_sent or _over(live))
+        ending = ("cancelling", "collecting")
+        await live.until(
+            lambda: (
+                live.state in ending or _over(live) or (live.cancel_sent and not live.acknowledged)
+            )
+        )
 
     async def value(self, live: Live) -> bytes | None:
         """Return the result's bytes once the job has ended; None if there are none."""

@@ -174,7 +174,7 @@ class Live:
         for callback in self._subscribers:
             try:
                 callback()
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged, and the rest goes on
                 # A panel's fault must not end the following of its job.
                 _log.exception("a subscriber of %s failed", self.label)
 

@@ -53,39 +53,54 @@ async def follow_log(
     await live.until(lambda: live.acknowledged or live.terminal or live.broken is not None)
     if not live.acknowledged:
         return  # it never started, so it never said anything
-    wait = _WAIT if follow else 0.0
-    ahead: deque[asyncio.Task[_Piece]] = deque()
-    known = asked = offset
+    reader = _Reader(session, live, offset, wait=_WAIT if follow else 0.0)
     try:
         while True:
-            if not ahead:
-                ahead.append(_start(session, live, asked, wait))
-                asked += PIECE
-            while len(ahead) < _AHEAD and asked + PIECE <= known:
-                ahead.append(_start(session, live, asked, 0.0))
-                asked += PIECE
-            piece = await ahead.popleft()
-            if piece.head.offset != offset:
-                raise AgentFailed(f"The agent on {live.worker} sent another part of the log.")
-            offset += len(piece.data)
-            known = piece.head.size
-            if not ahead:
-                asked = offset  # the piece may have been short
+            piece = await reader.next()
             if piece.data:
                 yield piece.data
-            if piece.head.end or (not follow and offset >= known):
+            if piece.head.end or (not follow and reader.offset >= piece.head.size):
                 return
     except RequestRefused as error:
         if error.code != "unknown_job":
             raise
     finally:
-        for task in ahead:
+        await reader.aclose()
+
+
+class _Reader:
+    """Asks for pieces of a log in order, ahead where it is known that there are more."""
+
+    def __init__(self, session: Session, live: Live, offset: int, wait: float) -> None:
+        self.offset = offset
+        self._session, self._live, self._wait = session, live, wait
+        self._size = 0
+        self._ahead: deque[asyncio.Task[_Piece]] = deque()
+
+    async def next(self) -> _Piece:
+        """Return the next piece."""
+        if not self._ahead:
+            self._ask_for(self.offset, self._wait)
+        asked = self.offset + len(self._ahead) * PIECE
+        while len(self._ahead) < _AHEAD and asked + PIECE <= self._size:
+            self._ask_for(asked, 0.0)
+            asked += PIECE
+        piece = await self._ahead.popleft()
+        if piece.head.offset != self.offset:
+            raise AgentFailed(f"The agent on {self._live.worker} sent another part of the log.")
+        self.offset += len(piece.data)
+        self._size = piece.head.size
+        return piece
+
+    def _ask_for(self, offset: int, wait: float) -> None:
+        asking = _ask(self._session, self._live, offset=offset, wait=wait)
+        self._ahead.append(asyncio.create_task(asking))
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        for task in self._ahead:
             task.cancel()
-        await asyncio.gather(*ahead, return_exceptions=True)
-
-
-def _start(session: Session, live: Live, offset: int, wait: float) -> asyncio.Task[_Piece]:
-    return asyncio.create_task(_ask(session, live, offset=offset, wait=wait))
+        await asyncio.gather(*self._ahead, return_exceptions=True)
 
 
 async def keep_tail(session: Session, live: Live) -> None:

@@ -74,7 +74,7 @@ def show_jobs(arguments: argparse.Namespace, here: Surroundings) -> None:
     now = time.time()
     found = [
         record
-        for record in jobs()
+        for record in (job.record for job in jobs())
         if (arguments.worker in (None, record.worker))
         and not (arguments.live and record.state in TERMINAL)
     ]

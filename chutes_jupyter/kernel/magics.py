@@ -50,7 +50,7 @@ class ChuteMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    def chute_job(self, line: str, cell: str | None = None) -> Job | None:
+    def chute_job(self, line: str, cell: str | None = None) -> Any:
         """Register the cell as a job function; see ``%chute_job --help``."""
         from chutes_jupyter.chute import cell_job, default_chute
         from chutes_jupyter.commands.arguments import HelpShown
@@ -106,7 +106,8 @@ class ChuteMagics(Magics):
     @property
     def _names(self) -> dict[str, Any]:
         """The notebook's names."""
-        return self._shell.user_ns
+        names: dict[str, Any] = self._shell.user_ns
+        return names
 
     def _execute(self, words: Sequence[str], **surroundings: Any) -> Any:
         from chutes_jupyter.commands import execute

@@ -12,16 +12,25 @@ from IPython.display import display
 
 from chutes_jupyter.errors import ChuteError
 from chutes_jupyter.kernel import render
+from chutes_jupyter.kernel.logtail import MAX_LINES, shown
 from chutes_jupyter.kernel.view import View
 from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chutes_jupyter.job import Job
 
 #: The shortest time between two updates, in seconds.
 PAUSE = 0.2
 #: How often the elapsed time moves while nothing else does.
 TICK = 1.0
+
+#: How much of what the function returned is shown, in characters.
+_MAX_VALUE = 2000
+_PARTS = ("head", "bar", "log", "ports", "files", "notices", "ending")
+#: The states in which there is nothing to cancel any more.
+_ENDING = TERMINAL | {"cancelling", "collecting"}
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +56,8 @@ class Panel:
         self._lock = threading.Lock()
         self._cancel_sent = False
         self._fault = ""
+        self._value: str | None = None
+        self._end_of_log: str | None = None
         self._record: Any = None
         self._parts = {name: widgets.HTML() for name in _PARTS}
         self._cancel = widgets.Button(description="Cancel", tooltip=f"Cancel {job.label}")
@@ -70,31 +81,40 @@ class Panel:
 
     def show(self) -> None:
         """Display the panel, and below it the record that is saved with the notebook."""
-        display(self.widget)
-        view = View.of(self._job)
-        self._record = display(_Record(view.summary), display_id=True)
-        if view.state in TERMINAL and not view.arriving:
-            return
+        show: Callable[..., Any] = display  # IPython's has no types
+        show(self.widget)
+        self._record = show(_Record(View.of(self._job).summary), display_id=True)
+        self._start(self._follow)
+
+    def _start(self, function: Callable[[], None]) -> None:
         name = f"chutes_jupyter panel {self._job.label}"
-        threading.Thread(target=self._follow, name=name, daemon=True).start()
+        threading.Thread(target=function, name=name, daemon=True).start()
 
     def _follow(self) -> None:
         """Keep the panel up to date until the job and its files are there."""
         unsubscribe = self._job.subscribe(self._changed.set)
         try:
-            while True:
-                self._changed.clear()
-                view = self._update()
-                if view.state in TERMINAL and not view.arriving:
-                    break
+            while not self._update().over:
                 time.sleep(PAUSE)
                 self._changed.wait(TICK - PAUSE)
-            self._record.update(_Record(view.summary))
-        except Exception:
-            # A fault of the panel is no fault of the job; it must not vanish with the thread.
+                self._changed.clear()
+            self._finish()
+        except Exception:  # noqa: BLE001  # a fault of the panel must not vanish with its thread
             _log.exception("the panel of %s stopped", self._job.label)
         finally:
             unsubscribe()
+
+    def _finish(self) -> None:
+        """Show what is known only now: the log's very end, and what the function returned."""
+        self._record.update(_Record(self._update().summary))
+        try:
+            if self._with_log:
+                self._end_of_log = "".join(self._job.logs(follow=True, tail=MAX_LINES))
+            value = self._job.value
+            self._value = None if value is None else _short(repr(value))
+        except ChuteError as error:
+            self._fault = str(error)
+        self._update()
 
     def _update(self) -> View:
         """Set what changed, and return what was seen."""
@@ -112,27 +132,38 @@ class Panel:
         return {
             "head": render.head(view.state, view.label, view.worker, clock),
             "bar": render.bar(view.elapsed, view.timeout),
-            "log": render.log(view.log) if self._with_log else "",
+            "log": render.log(self._log_text(view)),
             "ports": render.ports(view.ports),
             "files": render.files(view.files, view.folder),
-            "notices": render.notices(view.notices, self._fault),
-            "ending": render.ending(view.state, view.reason, view.value),
+            "notices": render.notices(view.notices, (view.trouble, view.outputs, self._fault)),
+            "ending": render.ending(view.state, view.reason, self._value),
         }
 
+    def _log_text(self, view: View) -> str:
+        if not self._with_log:
+            return ""
+        return view.log if self._end_of_log is None else shown(self._end_of_log)
+
     def _set_button(self, view: View) -> None:
-        over = view.state in TERMINAL or view.state in ("cancelling", "collecting")
-        words = {"cancelling": "Cancelling…"}
-        sent = "Cancel sent" if self._cancel_sent and not over else "Cancel"
-        self._cancel.description = words.get(view.state, sent)
-        self._cancel.disabled = over or self._cancel_sent
+        # What was clicked is said at once; that it happens, once the worker confirmed it.
+        word = "Cancel"
+        if view.state == "cancelling":
+            word = "Cancelling…"
+        elif self._cancel_sent and view.state not in _ENDING:
+            word = "Cancel sent" if not view.trouble else "Cancel waits"
+        self._cancel.description = word
+        self._cancel.disabled = self._cancel_sent or view.state in _ENDING
 
     def _clicked(self, _button: widgets.Button) -> None:
-        """Cancel the job; that it is being cancelled is said when the worker confirmed it."""
         with self._lock:
             if self._cancel_sent:
                 return
             self._cancel_sent, self._fault = True, ""
         self._update()
+        # A worker that can't be reached keeps this waiting: not on the thread of all clicks.
+        self._start(self._send_cancel)
+
+    def _send_cancel(self) -> None:
         try:
             self._job.cancel()
         except ChuteError as error:
@@ -141,7 +172,8 @@ class Panel:
         self._update()
 
 
-_PARTS = ("head", "bar", "log", "ports", "files", "notices", "ending")
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + " …"
 
 
 class _Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chutes_jupyter.kernel.view import PortView
-    from chutes_jupyter.models import Port
 
 #: The states' colours, by the theme of JupyterLab; the second one is for other front ends.
 _COLOURS = {
@@ -105,32 +103,31 @@ def log(text: str) -> str:
     return f'<pre class="chutes-log">{escape(text)}</pre>' if text else ""
 
 
-def notices(texts: Iterable[str], fault: str = "") -> str:
+def notices(texts: Iterable[str], faults: Iterable[str] = ()) -> str:
     """Return what the worker, or this side, has to say beside the log."""
-    lines = [f'<div class="chutes-muted">{escape(text)}</div>' for text in texts]
-    if fault:
-        lines.append(f'<div style="color: {_COLOURS["failed"]}">{escape(fault)}</div>')
+    lines = [f'<div class="chutes-muted">{escape(text)}</div>' for text in texts if text]
+    colour = _COLOURS["cancelling"]
+    lines += [f'<div style="color: {colour}">{escape(text)}</div>' for text in faults if text]
     return _part("".join(lines))
 
 
 def ports(views: Iterable[PortView]) -> str:
     """Return the job's ports, with a link where one can be opened from here."""
-    rows = "".join(_port(view.port, view.address, view.notice) for view in views)
+    rows = "".join(_port(view) for view in views)
     return _part(f"<table>{rows}</table>" if rows else "")
 
 
-def _port(port: Port, address: str, notice: str) -> str:
-    if notice or not address:
-        where = f'<span class="chutes-muted">{escape(notice or "not open")}</span>'
-    elif address.startswith(("http://", "https://")):
-        link = escape(address, quote=True)
+def _port(view: PortView) -> str:
+    if view.address.startswith(("http://", "https://")):
+        link = escape(view.address, quote=True)
         where = f'<a href="{link}" target="_blank" rel="noopener noreferrer">{link}</a>'
+    elif view.address:
+        where = f'<span class="chutes-label">{escape(view.address)}</span>'
     else:
-        where = f'<span class="chutes-label">{escape(address)}</span>'
-    what = f"{port.port}/{port.proto}"
+        where = f'<span class="chutes-muted">{escape(view.notice)}</span>'
     return (
-        f'<tr><td class="chutes-path">{escape(port.name)}</td>'
-        f'<td class="chutes-muted">{escape(what)}</td><td>{where}</td></tr>'
+        f'<tr><td class="chutes-path">{escape(view.name)}</td>'
+        f'<td class="chutes-muted">{view.port}/{escape(view.proto)}</td><td>{where}</td></tr>'
     )
 
 
@@ -167,11 +164,6 @@ def ending(state: str, reason: str | None, value: str | None) -> str:
 def record(text: str) -> str:
     """Return the line that is saved with the notebook, whatever becomes of the panel."""
     return f'<div style="color: {_MUTED}; font-size: 12px; padding: 2px 0">{escape(text)}</div>'
-
-
-def moment(seconds: float) -> str:
-    """Return a point of time as the notebook's machine would write it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _part(content: str) -> str:

@@ -15,13 +15,105 @@ if TYPE_CHECKING:
 
     from chutes_jupyter.job import Job
     from chutes_jupyter.mirror import FileView
-    from chutes_jupyter.models import Port
 
 
 @dataclass(frozen=True)
 class PortView:
     """A port, with where it can be opened from here or why it can't."""
 
-    port: Port
+    name: str
+    port: int
+    proto: str
     address: str = ""
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at a job: only what is known at once, nothing that waits for the worker."""
+
+    label: str
+    worker: str
+    state: str
+    elapsed: float | None
+    timeout: int | None
+    reason: str | None
+    notices: Sequence[str]
+    trouble: str
+    ports: Sequence[PortView]
+    files: Sequence[FileView]
+    folder: str
+    log: str
+    created: float
+    #: Whether outputs are still on their way.
+    arriving: bool
+    #: What became of the outputs, where that is worth a word.
+    outputs: str
+
+    @classmethod
+    def of(cls, job: Job) -> View:
+        """Look at a job; from any thread but the background one."""
+        mirror = job.mirror.status
+        files = job.mirror.files
+        return cls(
+            label=job.label,
+            worker=job.worker,
+            state=job.state,
+            elapsed=job.elapsed,
+            timeout=job.timeout,
+            reason=job.reason,
+            notices=job.notices,
+            trouble=_trouble(job),
+            ports=[_port_view(job, name) for name in job.ports],
+            files=files,
+            folder=str(job.output_dir) if files else "",
+            log=shown(job.tail),
+            created=job.created_at,
+            arriving=mirror.state == "arriving",
+            outputs=mirror.reason or "" if mirror.state == "stopped" else "",
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing changes any more: the job has ended, and its outputs have come."""
+        return self.state in TERMINAL and not self.arriving
+
+    @property
+    def summary(self) -> str:
+        """The line that is saved with the notebook."""
+        word = self.state.replace("_", " ")
+        if self.state not in TERMINAL:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.created))
+            again = f'chutes_jupyter.attach("{self.label}") opens it again'
+            return f"{self.label} on {self.worker}, submitted {when}; {again}."
+        parts = [f"{self.label} on {self.worker}: {word}"]
+        if self.elapsed is not None:
+            parts.append(f"after {tables.span(self.elapsed)}")
+        if self.reason:
+            parts.append(f"({self.reason.splitlines()[0]})")
+        text = " ".join(parts) + "."
+        if self.files:
+            total = tables.size(sum(entry.size for entry in self.files))
+            count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+            text += f" {count}, {total}, in {self.folder}."
+        return text
+
+
+def _trouble(job: Job) -> str:
+    """Return why what is shown may be old, and when it was confirmed."""
+    if not job.trouble or job.done():
+        return ""
+    confirmed = job.confirmed_at
+    when = f"last confirmed {tables.ago(time.time() - confirmed)}" if confirmed else "not confirmed"
+    return f"{job.trouble} ({when})"
+
+
+def _port_view(job: Job, name: str) -> PortView:
+    view = job.ports[name]
+    if view.notice:
+        return PortView(view.name, view.port, view.proto, notice=view.notice)
+    if job.done():
+        return PortView(view.name, view.port, view.proto, notice="closed: the job has ended")
+    if view.ready or (view.proto == "tcp" and job.state == "running"):
+        return PortView(view.name, view.port, view.proto, address=view.url or "")
+    return PortView(view.name, view.port, view.proto, notice="waits for the job's server")

@@ -108,7 +108,7 @@ async def test_who_is_not_read_waits(connection: Connection, any_worker: Worker)
 
 
 async def test_what_is_not_taken_makes_the_writer_wait(connection: Connection) -> None:
-    process = await connection.start("sleep 600")
+    process = await connection.start("sleep 3")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             for _ in range(1000):
@@ -201,7 +201,7 @@ async def test_closing_ends_everything_in_it(any_worker: Worker, echo: int) -> N
 
 async def lost_process(connection: Connection) -> Process:
     """Return a command that has said something, of which we have read a part."""
-    process = await connection.start("printf 123456; exec sleep 600")
+    process = await connection.start("printf 123456; cat >/dev/null")
     assert await process.read(3) == b"123"
     return process
 

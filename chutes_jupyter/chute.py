@@ -143,8 +143,7 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
     def on_startup(self, priority: int = 50) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return a decorator that makes a function run before each job; lower priority first."""
         if callable(priority):
-            example = "@chute.on_startup()"
-            raise SpecError("@chute.on_startup", priority, "needs parentheses", example)
+            raise SpecError("@on_startup", priority, "needs parentheses", "@chute.on_startup()")
         _check_priority(priority)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,9 +168,8 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
             self._startup_hooks.append(hook)
 
     def __repr__(self) -> str:
-        name = f"{self.username}/{self.name}" if self.username else self.name
         jobs = ", ".join(job.name for job in self._jobs) or "none yet"
-        return f"<chute {name}, job functions: {jobs}>"
+        return f"<chute {self.name}, job functions: {jobs}>"
 
 
 class JobFunction:
@@ -321,8 +319,7 @@ class JobFunction:
         return found
 
     def __repr__(self) -> str:
-        parts = [f"{port.name}:{port.port}/{port.proto}" for port in self.ports]
-        ports = f", ports {' '.join(parts)}" if parts else ""
+        ports = "".join(f", {port.name}:{port.port}/{port.proto}" for port in self.ports)
         limit = f"{self.timeout} s" if self.timeout else "none"
         return f"<job function {self.name}{ports}, timeout {limit}, worker {self.worker}>"
 

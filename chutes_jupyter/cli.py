@@ -33,7 +33,17 @@ def main(words: Sequence[str] | None = None) -> int:
         # Whoever read on (`| head`) has enough. Nothing may be flushed there at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    finally:
+        _close()
     return 0
+
+
+def _close() -> None:
+    # Here and not when the interpreter ends: its thread pools would be gone by then.
+    if "chutes_jupyter.job" in sys.modules:
+        from chutes_jupyter.job import close_client
+
+        close_client()
 
 
 def _write(text: str) -> None:

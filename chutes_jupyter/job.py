@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from chutes_jupyter import portal
 from chutes_jupyter.agent import codec
 from chutes_jupyter.client import JobClient, Submission
+from chutes_jupyter.client.facts import JobFacts
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe
 from chutes_jupyter.config import Settings, Workers
@@ -73,7 +74,7 @@ def close_client() -> None:
         portal.call(ending.aclose)
 
 
-class Job:
+class Job(JobFacts):
     """One execution of a job function.
 
     Parameters
@@ -83,108 +84,9 @@ class Job:
     """
 
     def __init__(self, live: Live) -> None:
-        self._live = live
+        super().__init__(live)
         self._pid = getpid()
         self._value: Any = _NOT_YET
-
-    # -- what is known ----------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """128 random bits as 32 hexadecimal digits."""
-        return self._live.id
-
-    @property
-    def label(self) -> str:
-        """The id as it is shown and typed: ``train-3f9c2a``."""
-        return self._live.label
-
-    @property
-    def name(self) -> str:
-        """The name of the job function."""
-        return self._live.name
-
-    @property
-    def worker(self) -> str:
-        """The name of the worker."""
-        return self._live.worker
-
-    @property
-    def state(self) -> str:
-        """The state that the worker last confirmed; see `confirmed_at`."""
-        return self._live.state
-
-    @property
-    def created_at(self) -> float:
-        """When it was submitted, in seconds since the epoch, by this machine's clock."""
-        return self._live.created
-
-    @property
-    def started_at(self) -> float | None:
-        """When the function began to run, in seconds since the epoch, by the worker's clock."""
-        return self._live.started
-
-    @property
-    def ended_at(self) -> float | None:
-        """When the job ended, by the worker's clock."""
-        return self._live.ended
-
-    @property
-    def confirmed_at(self) -> float | None:
-        """When the worker last confirmed what is shown, by this machine's clock."""
-        return self._live.confirmed
-
-    @property
-    def elapsed(self) -> float | None:
-        """For how many seconds the function has run; None before it began."""
-        return self._live.elapsed
-
-    @property
-    def timeout(self) -> int | None:
-        """Its limit in seconds, or None."""
-        return self._live.timeout
-
-    @property
-    def reason(self) -> str | None:
-        """Why it ended as it did."""
-        return self._live.reason
-
-    @property
-    def trouble(self) -> str | None:
-        """Why its worker can't be reached at present, or None."""
-        return self._live.trouble
-
-    @property
-    def notices(self) -> list[str]:
-        """What the person should read."""
-        return list(self._live.notices)
-
-    @property
-    def record(self) -> JobRecord:
-        """What a list of jobs shows of it."""
-        live = self._live
-        return JobRecord(
-            id=live.id,
-            name=live.name,
-            worker=live.worker,
-            state=live.state,
-            event=live.event,
-            created=live.created,
-            started=live.started,
-            ended=live.ended,
-            reason=live.reason,
-            notebook=live.notebook,
-            output_dir=str(self.output_dir),
-            ports=[{"name": p.name, "port": p.port, "proto": p.proto} for p in live.ports],
-            timeout=live.timeout,
-            upload=live.upload,
-            confirmed=live.confirmed,
-            root=live.root,
-        )
-
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._live.terminal
 
     # -- waiting ----------------------------------------------------------------------
 
@@ -348,7 +250,7 @@ class Job:
             if text := decoder.decode(b"", final=True):
                 yield text
         finally:
-            portal.call(pieces.aclose)
+            portal.call(_closed, pieces)
 
     def _lines(self, tail: int | None) -> Iterator[str]:
         offset = 0
@@ -362,11 +264,6 @@ class Job:
                 yield line + "\n"
         if rest:
             yield rest
-
-    @property
-    def tail(self) -> str:
-        """The end of the log; kept up to date while somebody subscribes."""
-        return self._live.tail.decode("utf-8", "replace")
 
     # -- its outputs and ports --------------------------------------------------------
 
@@ -433,6 +330,13 @@ class Job:
 
 async def _in_loop(function: Callable[..., object], live: Live, mirror: bool) -> None:
     function(live, mirror=mirror)
+
+
+async def _closed(pieces: Any) -> None:
+    # An interrupt has cancelled the step that runs, which takes a moment to end.
+    while pieces.ag_running:
+        await asyncio.sleep(0.005)
+    await pieces.aclose()
 
 
 async def _next_or_none(pieces: Any) -> bytes | None:

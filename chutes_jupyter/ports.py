@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -96,9 +98,8 @@ class Forward:
             self.last_error = ""
             await _splice(reader, writer, remote)
         except (WorkerError, OSError) as error:
-            # Whoever connected sees a reset: never a short answer that looks whole.
             self.last_error = str(error)
-            writer.transport.abort()
+            _reset(writer)
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -111,6 +112,15 @@ def _local_host() -> str:
     if sys.platform == "linux":
         host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
     return host
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Reset a connection, so that whoever made it never takes a part for the whole."""
+    # Closing with a linger time of 0 sends a reset; without it, an end like any other.
+    linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+    with contextlib.suppress(OSError):  # gone already
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
 
 
 async def _splice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of the test's own, so that it neither sees nor touches the person's."""
     folder = tmp_path / "home"
     folder.mkdir()
@@ -30,7 +31,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(folder / name.lower()))
     for name in PERSONAL:
         monkeypatch.delenv(name, raising=False)
-    return folder
+    yield folder
+    # The client of this process knows the workers of this home; the next test has another.
+    job = sys.modules.get("chutes_jupyter.job")
+    if job is not None:
+        job.close_client()
 
 
 @pytest.fixture(scope="session")

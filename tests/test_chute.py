@@ -55,7 +55,7 @@ def test_a_job_function_has_what_it_was_declared_with() -> None:
     assert train.__doc__ == "Trains."
     assert chute._jobs == [train]
     assert chute.extra == {"later": "kept"}
-    assert "train web:8080/http" in repr(train).replace(", ports", "")
+    assert "train, web:8080/http" in repr(train)
 
 
 def test_hooks_are_returned_as_they_are() -> None:

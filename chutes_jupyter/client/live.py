@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import FileView, MirrorStatus
 from chutes_jupyter.models import TERMINAL, Port
+from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from chutes_jupyter.replies import Event, RemoteError
-    from chutes_jupyter.store import JobRecord
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
@@ -96,6 +96,27 @@ class Live:
             return None
         end = self.ended if self.terminal and self.ended is not None else time.time()
         return max(0.0, end - self.started)
+
+    def record(self) -> JobRecord:
+        """Return what a list of jobs shows of it."""
+        return JobRecord(
+            id=self.id,
+            name=self.name,
+            worker=self.worker,
+            state=self.state,
+            event=self.event,
+            created=self.created,
+            started=self.started,
+            ended=self.ended,
+            reason=self.reason,
+            notebook=self.notebook,
+            output_dir=str(self.output_dir) if self.output_dir else None,
+            ports=[{"name": p.name, "port": p.port, "proto": p.proto} for p in self.ports],
+            timeout=self.timeout,
+            upload=self.upload,
+            confirmed=self.confirmed,
+            root=self.root,
+        )
 
     # -- changes, in the background loop ----------------------------------------------
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from chutes_jupyter import portal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from chutes_jupyter.client.hub import JobClient
     from chutes_jupyter.client.live import Live
-    from chutes_jupyter.mirror import MirrorStatus
+    from chutes_jupyter.mirror import FileView, MirrorStatus
     from chutes_jupyter.models import Port
     from chutes_jupyter.ports import Forward
 
@@ -63,7 +63,7 @@ class MirrorView:
     @property
     def files(self) -> Sequence[FileView]:
         """The files as they were last listed; never waits."""
-        return self._job._live.list_files()
+        return self._live.list_files()
 
     def resume(self, limit: int | None = None) -> None:
         """Bring what is left on the worker, and what was deleted here.

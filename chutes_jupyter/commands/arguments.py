@@ -106,6 +106,7 @@ def _add_jobs(verbs: Any) -> None:
     )
     parser.add_argument("--worker", metavar="NAME", help="only those of one worker")
     parser.add_argument("--live", action="store_true", help="only those that have not ended")
+    parser.add_argument("--cached", action="store_true", help="as last known; asks no worker")
     parser.add_argument("--full", action="store_true", help="whole ids, and the reasons")
     parser.add_argument(
         "-n", "--limit", type=_count, default=20, metavar="N", help="at most N (20), 0 for all"
@@ -133,9 +134,14 @@ def _add_cancel(verbs: Any) -> None:
 
 def _add_files(verbs: Any) -> None:
     parser = verbs.add_parser(
-        "files", help="list a job's output files", description="List a job's output files."
+        "files",
+        help="list a job's output files",
+        description="List a job's output files, and whether they are here yet.",
     )
     _add_job(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="first wait until it has ended and they are here"
+    )
 
 
 _JOB_HELP = "train-3f9c2a, or any unique beginning of an id"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.commands import tables
 from chutes_jupyter.commands.scripts import load_function
+from chutes_jupyter.errors import WaitTimeout
 from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from chutes_jupyter.chute import JobFunction
     from chutes_jupyter.commands.surroundings import Surroundings
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from chutes_jupyter.store import JobRecord
 
 #: A live state that was confirmed longer ago than this is shown with its age, in seconds.
-FRESH = 15.0
+FRESH = 60.0
+#: How long `files` waits for the files of a job that has ended, in seconds.
+_LOOK = 3.0
 
 
 def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
@@ -39,22 +42,42 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
         here.submitted(job)
     if here.in_notebook and not arguments.wait:
         return job
-    here.say(f"{job.label} is {job.state} on {job.worker}.")
+    _say_state(job, here)
+    for notice in job.notices:
+        here.say(f"note: {notice}")
     if arguments.wait:
         _watch(job, here)
+    elif job.done():
+        job.result()  # it could not start: say why, and fail
     else:
         here.say(f"Its log: {here.prog} logs -f {job.label}")
     return job
 
 
+def _say_state(job: Job, here: Surroundings) -> None:
+    words = job.state.replace("_", " ")
+    here.say(f"{job.label} {words}." if job.done() else f"{job.label} is {words} on {job.worker}.")
+
+
 def _watch(job: Job, here: Surroundings) -> None:
     with _going_on(job.label, here):
-        for line in job.logs(follow=True):
-            here.write(line)
+        _copy_log(job.stream_log(), here)
         value = job.result()
-    here.say(f"{job.label} {job.state}." + (f" It returned {value!r}" if value is not None else ""))
-    if job.files:
+    _say_state(job, here)
+    if value is not None:
+        here.say(f"It returned {value!r}")
+    if job.mirror.status.files_total:
         here.say(f"Its files are in {job.output_dir}")
+
+
+def _copy_log(pieces: Iterable[str], here: Surroundings) -> None:
+    """Show a log as it comes; what is said after it begins a line of its own."""
+    last = "\n"
+    for text in pieces:
+        here.write(text)
+        last = text[-1:] or last
+    if last != "\n":
+        here.say()
 
 
 @contextlib.contextmanager
@@ -74,7 +97,7 @@ def show_jobs(arguments: argparse.Namespace, here: Surroundings) -> None:
     now = time.time()
     found = [
         record
-        for record in (job.record for job in jobs())
+        for record in (job.record for job in jobs(refresh=not arguments.cached))
         if (arguments.worker in (None, record.worker))
         and not (arguments.live and record.state in TERMINAL)
     ]
@@ -147,37 +170,46 @@ def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Show a job's log, or its last lines, and go on until it ends where that is asked."""
     from chutes_jupyter.job import attach
 
-    job = attach(arguments.job)
+    job = attach(arguments.job, mirror=False)
     if not arguments.follow:
-        text = job.logs() if arguments.tail is None else job.logs(tail=arguments.tail)
-        here.write(text if not text or text.endswith("\n") else text + "\n")
+        whole = arguments.tail is None
+        _copy_log(job.stream_log(follow=False) if whole else [job.logs(tail=arguments.tail)], here)
         return
     with _going_on(job.label, here):
-        for line in job.logs(follow=True, tail=arguments.tail):
-            here.write(line)
+        whole = arguments.tail is None
+        _copy_log(job.stream_log() if whole else job.logs(follow=True, tail=arguments.tail), here)
 
 
 def cancel(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Cancel jobs; every id is looked up before the first of them is cancelled."""
     from chutes_jupyter.job import attach
 
-    found = [attach(text) for text in arguments.job]
+    found = [attach(text, mirror=False) for text in arguments.job]
     for job in found:
         if job.done():
-            here.say(f"{job.label} has ended already: {job.state}.")
+            here.say(f"{job.label} has ended already: {job.state.replace('_', ' ')}.")
             continue
         job.cancel()
-        here.say(f"{job.label} is {job.state}.")
+        if job.trouble:
+            here.say(f"{job.label} was not told yet: {job.trouble}")
+        else:
+            _say_state(job, here)
 
 
 def show_files(arguments: argparse.Namespace, here: Surroundings) -> None:
-    """Show a job's output files, and where they are here."""
+    """Show a job's output files and where they are, once they are here where that is asked."""
     from chutes_jupyter.job import attach
 
     job = attach(arguments.job)
+    with _going_on(job.label, here), contextlib.suppress(WaitTimeout):
+        # Without --wait only so long that what is here already was looked at.
+        if arguments.wait or job.done():
+            job.wait(None if arguments.wait else _LOOK)
     rows = [(entry.path, tables.size(entry.size), entry.state) for entry in job.files]
     if rows:
         here.write(tables.table(("FILE", "SIZE", "STATE"), rows))
-        here.say(f"in {job.output_dir}")
+        here.say(f"here: {job.output_dir}")
     else:
         here.say(f"{job.label} has no output files" + ("." if job.done() else " so far."))
+    if job.mirror.state == "stopped" and job.mirror.reason:
+        here.say(f"stopped: {job.mirror.reason}")

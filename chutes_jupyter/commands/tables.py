@@ -35,7 +35,7 @@ def _width(text: str) -> int:
 def size(number: int) -> str:
     """Return a number of bytes as ``12 B``, ``3.4 MB``."""
     value, unit = float(number), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
+    while value >= 999.95 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
     return f"{number} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import sysconfig
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chutes_jupyter.errors import ChuteError
+from chutes_jupyter.errors import ChuteError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: IPython asks an exception for this method; no handler of the person's own is displaced.
 _HOOK = "_render_traceback_"
-_OURS = str(Path(__file__).resolve().parents[1])
+#: Folders of our package and of the standard library.
+_NOT_THEIRS = (str(Path(__file__).resolve().parents[1]), sysconfig.get_path("stdlib"))
 
 
 def register() -> None:
@@ -28,6 +35,16 @@ def shorten(error: BaseException, message: str) -> None:
     setattr(error, _HOOK, lambda: [message])
 
 
+@contextlib.contextmanager
+def syntax_errors() -> Iterator[None]:
+    """Show a cell's syntax error alone; IPython would put all our frames before it."""
+    try:
+        yield
+    except SyntaxError as error:
+        text = "".join(traceback.format_exception_only(error))
+        raise UsageError(f"the cell is not Python:\n{text.rstrip()}") from None
+
+
 def _render(error: ChuteError) -> list[str]:
     """Return what IPython prints for an error of ours: where it was raised, and what it says."""
     lines = [
@@ -41,9 +58,8 @@ def _render(error: ChuteError) -> list[str]:
 def _is_the_persons(frame: traceback.FrameSummary) -> bool:
     """Whether a frame is of the notebook or of a module of the person's, not of a library's."""
     name = frame.filename
-    if "IPython" in name or name.startswith(("<frozen", _OURS)) or "site-packages" in name:
+    if "site-packages" in name or name.startswith(("<frozen", *_NOT_THEIRS)):
         return False
     # What a cell with a magic became says nothing that the cell does not say.
-    return "run_cell_magic(" not in (frame.line or "") and "run_line_magic(" not in (
-        frame.line or ""
-    )
+    line = frame.line or ""
+    return "run_cell_magic(" not in line and "run_line_magic(" not in line

@@ -65,7 +65,10 @@ class ChuteMagics(Magics):
         if cell is None:
             raise UsageError("%%chute_job needs two %, and the job below it in the cell")
         where = self._cell_name()
-        function = cell_job(cell, asked.name, asked.options, self._names, default_chute(), where)
+        with errors.syntax_errors():
+            function = cell_job(
+                cell, asked.name, asked.options, self._names, default_chute(), where
+            )
         self._names[asked.name] = function
         if not asked.run:
             return None
@@ -91,7 +94,9 @@ class ChuteMagics(Magics):
             _write(shown.text)
             return
         key = asked.name or self._cell_id()
-        cell_hook(cell, asked.priority, self._names, default_chute(), self._cell_name(), key)
+        where = self._cell_name()
+        with errors.syntax_errors():
+            cell_hook(cell, asked.priority, self._names, default_chute(), where, key)
 
     @no_var_expand
     @line_magic
@@ -155,7 +160,9 @@ class ChuteMagics(Magics):
 
     def _cell_name(self) -> str:
         """Return what tracebacks call this cell."""
-        return f"In[{self._shell.execution_count}]"
+        # Not `execution_count`: when that moves on depends on IPython's version.
+        inputs = self._names.get("In")
+        return f"In[{len(inputs) - 1}]" if isinstance(inputs, list) and inputs else "In[?]"
 
     def _cell_id(self) -> str | None:
         """Return the front end's id of this cell, which stays when it runs again."""

@@ -122,7 +122,7 @@ def _matches(files: Iterable[Path], name: str) -> Iterable[Entry]:
         except OSError:
             # As with OpenSSH, a file that can't be read vouches for nobody.
             continue
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             entry = _parse(file, number, line, name)
             if entry is not None:
                 yield entry

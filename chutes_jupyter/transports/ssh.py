@@ -6,6 +6,7 @@ connection, against OpenSSH's known hosts files and our own; there is no way aro
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import socket
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from chutes_jupyter.transports.channel import Buffer, BufferedProcess, BufferedS
 from chutes_jupyter.transports.sshconfig import HostSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from chutes_jupyter.config import Worker
 
@@ -43,14 +44,18 @@ BULK_WINDOW = 2 * 1024 * 1024
 #: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
 CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
-#: Host keys without certificates, for hosts whose certificate we can't judge.
-PLAIN_HOST_KEYS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
+#: Kinds of host keys without certificates, best first, with the algorithms to ask for.
+PLAIN_HOST_KEYS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+_PERHAPS_THE_KEY = (
+    asyncssh.HostKeyNotVerifiable,
+    asyncssh.KeyExchangeFailed,
+    asyncssh.ConnectionLost,
 )
 
 
@@ -100,14 +105,15 @@ class SshTransport(Transport):
         keys = _Keys(settings)
         try:
             return await self._attempt(address, settings, below, keys, ())
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+        except _PERHAPS_THE_KEY as error:
             self._refuse(keys, error)
             first = error
         # Which key does the host have beside a certificate that we can't judge, or instead of
-        # the kind that is on record? If it has none either, the first error tells more.
+        # the kinds on record? (If it has none of those, sshd may just hang up.) Where that
+        # fails as well, the first error tells more.
         try:
-            return await self._attempt(address, settings, below, keys, PLAIN_HOST_KEYS)
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
+            return await self._attempt(address, settings, below, keys, keys.algorithms())
+        except _PERHAPS_THE_KEY as error:
             self._refuse(keys, error)
             raise self._failure(first, address) from error
 
@@ -225,6 +231,12 @@ class _Keys:
         markers = ("", "cert-authority", "revoked")
         return tuple(_import(self.record.entries(marker)) for marker in markers)
 
+    def algorithms(self) -> list[str]:
+        """Return all plain kinds of host keys, those on record first."""
+        recorded = {entry.key.kind for entry in self.record.entries()} if self.record else set()
+        kinds = sorted(PLAIN_HOST_KEYS, key=lambda kind: kind not in recorded)
+        return [name for kind in kinds for name in PLAIN_HOST_KEYS[kind]]
+
 
 def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:
     keys = []
@@ -312,13 +324,18 @@ class SshConnection(Connection):
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)
 
-    async def _open(self, opening: Awaitable[tuple[object, object]], what: str) -> object:
+    async def _open(self, opening: Coroutine[Any, Any, tuple[Any, object]], what: str) -> object:
+        task = asyncio.ensure_future(opening)
         try:
-            _, session = await opening
+            _, session = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The worker may say yes after we have left: nobody else would close that channel.
+            pass
+            raise
         except (asyncssh.Error, OSError) as error:
             reason = self._why_lost()
             if reason is not None or not isinstance(error, asyncssh.ChannelOpenError):
-                raise ConnectionLost(reason or f"{self._lost_text(str(error))}") from error
+                raise ConnectionLost(reason or self._lost_text(str(error))) from error
             raise ConnectFailed(f"{self.description}: {what}: {error.reason}.") from error
         return session
 
@@ -343,6 +360,11 @@ class SshConnection(Connection):
     def closed(self) -> bool:
         """Whether the connection is closed or lost."""
         return self._client.lost is not None
+
+
+def _close_unwanted(task: asyncio.Task[tuple[Any, object]]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result()[0].close()
 
 
 class _SshStream(BufferedStream, asyncssh.SSHTCPSession[bytes]):

@@ -430,10 +430,10 @@ def test_a_block_runs(
     for key, fixture in run.fixtures.items():
         data[key] = request.getfixturevalue(fixture)
     with alone() if any(port.port == 8080 for port in function.ports) else nullcontext():
-        run_to_its_end(function.options(grace=1).submit(**data), run)
+        run_to_its_end(function.options(grace=1).submit(**data), run, upload=function.upload)
 
 
-def run_to_its_end(job: Job, run: Run) -> None:
+def run_to_its_end(job: Job, run: Run, *, upload: bool) -> None:
     if run.cancel_after:
         until_log_holds(job, run.cancel_after)
         if run.during:
@@ -445,6 +445,8 @@ def run_to_its_end(job: Job, run: Run) -> None:
         value = job.result(timeout=90)
         assert run.value is ... or value == run.value
     assert run.log in job.logs()
+    if upload:
+        assert job.mirror.state == "complete", job.mirror
     assert names_of_files(job) == sorted(run.files)
     if run.check:
         run.check(job)

@@ -1,0 +1,106 @@
+"""What is known of a job, as plain properties."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chutes_jupyter.client.live import Live
+    from chutes_jupyter.store import JobRecord
+
+
+class JobFacts:
+    """What this process knows of one job, readable from any thread and without waiting.
+
+    Parameters
+    ----------
+    live : Live
+        Where it is kept up to date.
+    """
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    @property
+    def id(self) -> str:
+        """128 random bits as 32 hexadecimal digits."""
+        return self._live.id
+
+    @property
+    def label(self) -> str:
+        """The id as it is shown and typed: ``train-3f9c2a``."""
+        return self._live.label
+
+    @property
+    def name(self) -> str:
+        """The name of the job function."""
+        return self._live.name
+
+    @property
+    def worker(self) -> str:
+        """The name of the worker."""
+        return self._live.worker
+
+    @property
+    def state(self) -> str:
+        """The state that the worker last confirmed; see `confirmed_at`."""
+        return self._live.state
+
+    @property
+    def created_at(self) -> float:
+        """When it was submitted, in seconds since the epoch, by this machine's clock."""
+        return self._live.created
+
+    @property
+    def started_at(self) -> float | None:
+        """When the function began to run, in seconds since the epoch, by the worker's clock."""
+        return self._live.started
+
+    @property
+    def ended_at(self) -> float | None:
+        """When the job ended, by the worker's clock."""
+        return self._live.ended
+
+    @property
+    def confirmed_at(self) -> float | None:
+        """When the worker last confirmed what is shown, by this machine's clock."""
+        return self._live.confirmed
+
+    @property
+    def elapsed(self) -> float | None:
+        """For how many seconds the function has run; None before it began."""
+        return self._live.elapsed
+
+    @property
+    def timeout(self) -> int | None:
+        """Its limit in seconds, or None."""
+        return self._live.timeout
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ended as it did."""
+        return self._live.reason
+
+    @property
+    def trouble(self) -> str | None:
+        """Why its worker can't be reached at present, or None."""
+        return self._live.trouble
+
+    @property
+    def notices(self) -> list[str]:
+        """What the person should read."""
+        return list(self._live.notices)
+
+    @property
+    def record(self) -> JobRecord:
+        """What a list of jobs shows of it."""
+        return self._live.record()
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._live.terminal
+
+    @property
+    def tail(self) -> str:
+        """The end of the log; kept up to date while somebody subscribes."""
+        return self._live.tail.decode("utf-8", "replace")

@@ -1,0 +1,129 @@
+"""A real JupyterLab, and a real browser that looks at it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+PATIENCE = 60.0
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_NOTEBOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+
+
+class LabPage:
+    """A notebook that is open in JupyterLab."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.cells = page.locator(f"{_NOTEBOOK} .jp-Notebook .jp-CodeCell")
+
+    def run(self, index: int, *, wait: bool = True) -> Locator:
+        """Run the cell of that number and return it; with `wait` when it has ended."""
+        cell = self.cells.nth(index)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        if wait:
+            self.finished(index)
+        return cell
+
+    def finished(self, index: int) -> None:
+        """Wait until a cell has run."""
+        prompt = self.cells.nth(index).locator(".jp-InputPrompt")
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=PATIENCE * 1000)
+
+    def save(self) -> None:
+        """Save the notebook, and wait until that is done."""
+        self.page.keyboard.press("Control+s")
+        dirty = self.page.locator(".lm-DockPanel-tabBar .lm-mod-current.jp-mod-dirty")
+        expect(dirty).to_have_count(0, timeout=PATIENCE * 1000)
+
+
+@contextlib.contextmanager
+def lab_server(folder: Path) -> Iterator[str]:
+    """Start JupyterLab in a folder; yield its address with the token in it."""
+    token = secrets.token_hex(16)
+    runtime = folder / ".runtime"
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None",
+    ]  # fmt: skip
+    env = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime)}
+    with (folder / "lab.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
+    try:
+        yield _address(server, runtime, folder / "lab.log") + f"lab/tree/{{}}?token={token}&reset"
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError):
+                return str(json.loads(file.read_text())["url"])
+        time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+def write_notebook(path: Path, cells: Sequence[str]) -> None:
+    """Write a notebook with these code cells."""
+    made = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(made, path)
+
+
+def chromium() -> str:
+    """Return the browser's program."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    assert found, "chromium is missing: scripts/system installs what the tests need"
+    return found
+
+
+@contextlib.contextmanager
+def browser_page(*, scale: float = 1, width: int = 1200, height: int = 900) -> Iterator[Page]:
+    """Open a page in a browser of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(_FLAGS))
+        try:
+            yield browser.new_page(
+                device_scale_factor=scale, viewport={"width": width, "height": height}
+            )
+        finally:
+            browser.close()
+
+
+def open_notebook(page: Page, address: str, name: str) -> LabPage:
+    """Open a notebook in JupyterLab, and wait until its kernel is ready."""
+    page.goto(address.format(name))
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=PATIENCE * 1000)
+    return LabPage(page)

@@ -21,7 +21,11 @@ FOLDER = Path(__file__).resolve().parents[1] / ".bench"
 def parse() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", help="start, log, output, load_ext; all by default")
+    parser.add_argument(
+        "cases",
+        nargs="*",
+        help="start, log, log_live, log_program, output, load_ext; all by default",
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"{ROUNDS} by default")
     return parser.parse_args()
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from chutes_jupyter import JobFunction
 
-from .jobs import hello, talk, write
+from .jobs import hello, run, talk, write
 from .measure import Case
 from .peers import OpenSSH
 
 LINES = 1_000_000
 GIBIBYTE = 1 << 30
+PRINT = f"for number in range({LINES}): print('line', number)"
+LINE_BY_LINE = "import sys; sys.stdout.reconfigure(line_buffering=True)"
 
 
 def cases(worker: str, ssh: OpenSSH, folder: Path) -> dict[str, Case]:
@@ -39,12 +41,24 @@ def cases(worker: str, ssh: OpenSSH, folder: Path) -> dict[str, Case]:
             limit=1.5,
             repeat=5,
         ),
+        # A job's lines are written as they are printed: they outlive a kill, and come at once.
+        # Python alone keeps them in blocks when it writes to a pipe; so there are two peers.
         "log": Case(
-            f"{LINES:,} log lines, kept and received whole; ssh > /dev/null",
+            f"{LINES:,} printed lines, kept and received whole; ssh python3 > /dev/null",
             log(talk.options(worker=worker)),
-            lambda: ssh.to_null(
-                [sys.executable, "-c", f"for n in range({LINES}): print('line', n)"]
-            ),
+            lambda: ssh.to_null([sys.executable, "-c", PRINT]),
+            limit=2.0,
+        ),
+        "log_live": Case(
+            f"{LINES:,} printed lines, whole; ssh python3 > /dev/null, line by line too",
+            log(talk.options(worker=worker)),
+            lambda: ssh.to_null([sys.executable, "-c", f"{LINE_BY_LINE}\n{PRINT}"]),
+            limit=2.0,
+        ),
+        "log_program": Case(
+            f"{LINES:,} lines of a program, kept and received whole; ssh seq > /dev/null",
+            log(run.options(worker=worker)),
+            lambda: ssh.to_null(["seq", "-f", "line %.0f", "0", str(LINES - 1)]),
             limit=2.0,
         ),
         "output": Case(

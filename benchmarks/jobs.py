@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from chutes_jupyter import Chute
 
 chute = Chute(username="bench", name="bench", image="parachutes/python:3.12")
@@ -18,6 +20,12 @@ async def talk(self, **job_data):
     """Print many lines."""
     for number in range(job_data["lines"]):
         print("line", number)
+
+
+@chute.job(upload=False)
+async def run(self, **job_data):
+    """Run a program that prints many lines in large pieces."""
+    subprocess.run(["seq", "-f", "line %.0f", "0", str(job_data["lines"] - 1)], check=True)
 
 
 @chute.job()

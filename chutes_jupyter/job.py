@@ -244,13 +244,13 @@ class Job(JobFacts):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         pieces = client.log(self._live, offset=offset, follow=follow)
         try:
-            while (data := portal.call(_next_or_none, pieces)) is not None:
+            while (data := portal.call(pieces.next)) is not None:
                 if text := decoder.decode(data):
                     yield text
             if text := decoder.decode(b"", final=True):
                 yield text
         finally:
-            portal.call(_closed, pieces)
+            portal.call(pieces.aclose)
 
     def _lines(self, tail: int | None) -> Iterator[str]:
         offset = 0
@@ -330,17 +330,6 @@ class Job(JobFacts):
 
 async def _in_loop(function: Callable[..., object], live: Live, mirror: bool) -> None:
     function(live, mirror=mirror)
-
-
-async def _closed(pieces: Any) -> None:
-    # An interrupt has cancelled the step that runs, which takes a moment to end.
-    while pieces.ag_running:
-        await asyncio.sleep(0.005)
-    await pieces.aclose()
-
-
-async def _next_or_none(pieces: Any) -> bytes | None:
-    return await anext(pieces, None)
 
 
 def submit(

@@ -10,10 +10,10 @@ import atexit
 import contextlib
 import logging
 import os
-import sys
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class _Portal:
                 self.portal.call(function)
             except Exception:  # noqa: BLE001 - logged, and the rest goes on
                 _log.exception("closing the background thread")
+        # An interrupt can hit between starting a task and knowing it: nobody would end that one.
+        self.portal.call(self.portal.stop, True)
         self._stack.close()
 
 
@@ -98,16 +100,15 @@ def wait(future: Future[T], timeout: float | None = None) -> T:
         If it took longer than `timeout` seconds.
     """
     try:
-        if sys.platform == "win32" and timeout is None:
-            return _wait_in_steps(future)
-        return future.result(timeout)
+        return _wait_in_steps(future) if timeout is None else future.result(timeout)
     except BaseException:
         future.cancel()
         raise
 
 
 def _wait_in_steps(future: Future[T]) -> T:
-    # A wait without end can't be interrupted on Windows; short ones can, between them.
+    # A wait without end can't be interrupted on Windows, and elsewhere misses an interrupt that
+    # comes just as it begins; short ones can be, between them.
     while True:
         try:
             return future.result(0.25)
@@ -144,7 +145,8 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-# Before the thread pools end, where that can be had: a job that is on its way to its worker
-# may still have to look up a host's name. atexit comes after them.
+# Before the thread pools end, where that can be had (the latest registered goes first): a job
+# that is on its way to its worker may still have to look up a host's name.
+import_module("concurrent.futures.thread")
 _register: Any = getattr(threading, "_register_atexit", atexit.register)
 _register(_close)

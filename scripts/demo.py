@@ -53,6 +53,7 @@ def main() -> int:
         notebook,
         timeout=SECONDS_A_CELL,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(FOLDER)}},
         on_cell_executed=say,
     )
@@ -66,8 +67,9 @@ def main() -> int:
         nbformat.write(notebook, FOLDER / NOTEBOOK.name)
 
     print(f"\nThe quickstart ran in {time.monotonic() - began:.0f} s. What it left:")
+    hidden = len(FOLDER.parts)  # a mirror's own records are
     for path in sorted(FOLDER.rglob("*")):
-        if path.is_file():
+        if path.is_file() and not any(part.startswith(".") for part in path.parts[hidden:]):
             print(f"{path.stat().st_size:10,}  {path.relative_to(REPOSITORY)}")
     print("\n`make lab` opens the notebook in JupyterLab, to run it yourself.")
     return 0

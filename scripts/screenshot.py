@@ -1,12 +1,11 @@
 """Make docs/panel.png: the panel of a running job, in a real JupyterLab.
 
 Needs chromium; everything else is in the test group. The notebook and its job are made in a
-temporary folder and home, so that nothing of yours is in the picture.
+temporary folder with a home of its own, so that nothing of yours is in the picture.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,14 +19,9 @@ PATIENCE_MS = 60_000
 CELLS = [
     "%load_ext chutes_jupyter",
     """%%chute_job train --port board:8765/http --timeout 1h
-import asyncio, http.server, json, math, random, threading
+import asyncio, math, random
 
-class Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-
-threading.Thread(target=http.server.HTTPServer(("127.0.0.1", 8765), Page).serve_forever).start()
+await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 8765)
 for epoch in range(1, job_data["epochs"] + 1):
     loss = 2.3 * math.exp(-epoch / 9) + random.random() / 50
     print(f"epoch {epoch:3}/{job_data['epochs']}  loss {loss:.4f}  accuracy {1 - loss / 2.6:.1%}")
@@ -41,35 +35,30 @@ for epoch in range(1, job_data["epochs"] + 1):
 
 
 def main() -> int:
-    """Take the picture."""
+    """Take the picture, and put it where the first argument says, or in docs/."""
     sys.path.insert(0, str(REPOSITORY))
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary) / "home"
-        home.mkdir()
-        os.environ["HOME"] = str(home)
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
-            os.environ[name] = str(home / name.lower())
-        take_picture(Path(temporary), PICTURE if len(sys.argv) < 2 else Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as folder:
+        take_picture(Path(folder), Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE)
     return 0
 
 
 def take_picture(folder: Path, picture: Path) -> None:
-    """Run the notebook in a browser, and take the picture of the last cell's panel."""
+    """Run the notebook in a browser, and take the picture of its last cell."""
     from tests.kernel.lab import browser_page, lab_server, open_notebook, write_notebook
 
     write_notebook(folder / "train.ipynb", CELLS)
-    with lab_server(folder) as address, browser_page(scale=2) as page:
-        if "--dark" in sys.argv:
-            page.add_init_script("")
+    with lab_server(folder) as address, browser_page(scale=2, width=1100) as page:
         lab = open_notebook(page, address, "train.ipynb")
+        page.keyboard.press("Control+b")  # the file browser leaves the picture
         for index in range(len(CELLS)):
-            cell = lab.run(index)
-        panel = cell.locator(".chutes-panel")
-        expect(panel).to_contain_text("checkpoint-020.npz", timeout=PATIENCE_MS)
-        expect(panel).to_contain_text("http://127.", timeout=PATIENCE_MS)
-        expect(panel).to_contain_text("epoch  24/200", timeout=PATIENCE_MS)
-        panel.screenshot(path=picture)
-        panel.get_by_role("button", name="Cancel").click()
+            lab.run(index)
+        last = len(CELLS) - 1
+        panel = lab.panel(last)
+        for text in ("http://127.", "epoch  24/200", "checkpoint-020.npz"):
+            expect(panel).to_contain_text(text, timeout=PATIENCE_MS)
+        lab.cells.nth(0).locator(".jp-InputPrompt").click()  # no cursor, no toolbar
+        lab.cells.nth(last).screenshot(path=picture)
+        lab.cancel_button(last).click()
         expect(panel).to_contain_text("cancelled", timeout=PATIENCE_MS)
 
 

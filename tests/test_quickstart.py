@@ -28,10 +28,10 @@ def text_of(cell: NotebookNode) -> str:
     parts = [
         output["text"]
         if output.output_type == "stream"
-        else output.get("data", {}).get("text/plain", "")
+        else output.get("data", {}).get("text/plain", "") + "\n"
         for output in cell.outputs
     ]
-    return "\n".join(parts)
+    return "".join(parts)
 
 
 @pytest.fixture(scope="module")

@@ -114,10 +114,9 @@ class Delivery:
             payload = b""
         if self._live.cancel_asked:
             await self._withdraw()
+        link = await self._session.link()
         self.sent = True
-        reply = await self._session.request(
-            "submit", payload, patience=_PATIENCE, spec=spec.to_json()
-        )
+        reply = await link.request("submit", payload, patience=_PATIENCE, spec=spec.to_json())
         return parse(Submitted, reply.header)
 
     async def _withdraw(self) -> None:

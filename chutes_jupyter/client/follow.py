@@ -103,7 +103,9 @@ class Follower:
     @property
     def delivering(self) -> bool:
         """Whether the job is on its way to its worker."""
-        return self._delivery is not None and not (self.live.acknowledged or self.live.terminal)
+        live = self.live
+        over = live.acknowledged or live.terminal or live.broken is not None
+        return self._delivery is not None and not over
 
     def start_tail(self) -> None:
         """Keep the end of the log, for whoever shows it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.logs import follow_log, last_lines
+from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import Settings, Worker, Workers
@@ -24,7 +24,7 @@ from chutes_jupyter.replies import Hello, Info, JobPage, JobStatus, ReadEnd, par
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import Iterable
 
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.ports import Forward
@@ -261,10 +261,9 @@ class JobClient:
 
     # -- what a job left --------------------------------------------------------------
 
-    def log(self, live: Live, *, offset: int = 0, follow: bool) -> AsyncGenerator[bytes, None]:
-        """Yield a job's log from a byte on; with `follow` until its end."""
-        self.follow(live, mirror=False)
-        return follow_log(self._followers[live.id].control, live, offset=offset, follow=follow)
+    def log(self, live: Live, *, offset: int = 0, follow: bool) -> LogStream:
+        """Return a job's log from a byte on; with `follow` until its end."""
+        return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
 
     async def result(self, live: Live) -> bytes | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
@@ -398,7 +397,7 @@ def _notebook_folder(notebook: str | None) -> Path:
 async def _wait_for_words(pending: list[Live]) -> None:
     """Wait for acknowledgements, telling of it where that takes long."""
     words = [
-        asyncio.ensure_future(live.until(lambda live=live: live.acknowledged or live.terminal))
+        asyncio.ensure_future(live.until(lambda live=live: live.acknowledged or _over(live)))
         for live in pending
     ]
     _, late = await asyncio.wait(words, timeout=_EXIT_QUIET)

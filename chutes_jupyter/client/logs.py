@@ -13,8 +13,6 @@ from chutes_jupyter.errors import AgentFailed, RequestRefused
 from chutes_jupyter.replies import LogPiece, parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from chutes_jupyter.client.live import Live
     from chutes_jupyter.client.session import Session
 
@@ -23,6 +21,10 @@ PIECE = wire.CHUNK
 #: Pieces that are asked for ahead, where it is known that the log has them.
 _AHEAD = 4
 _WAIT = 25.0
+#: After so many bytes at once, wait for more before asking again: every reply costs both ends
+#: a wake-up, and nobody reads lines that fast.
+_BURST = 16 * 1024
+_GATHER = 0.01
 #: How much of the end is kept for the panel, in bytes.
 TAIL = 64 * 1024
 #: The panel can't show more often, and each reply costs the worker a wake-up.
@@ -46,50 +48,64 @@ async def _ask(session: Session, live: Live, **fields: object) -> _Piece:
     return piece
 
 
-async def follow_log(
-    session: Session, live: Live, *, offset: int = 0, follow: bool = True
-) -> AsyncGenerator[bytes, None]:
-    """Yield the log's bytes from `offset` on; with `follow` until the job has ended."""
-    await live.until(lambda: live.acknowledged or live.terminal or live.broken is not None)
-    if not live.acknowledged:
-        return  # it never started, so it never said anything
-    reader = _Reader(session, live, offset, wait=_WAIT if follow else 0.0)
-    try:
-        while True:
-            piece = await reader.next()
-            if piece.data:
-                yield piece.data
-            if piece.head.end or (not follow and reader.offset >= piece.head.size):
-                return
-    except RequestRefused as error:
-        if error.code != "unknown_job":
-            raise
-    finally:
-        await reader.aclose()
+class LogStream:
+    """The log's bytes from an offset on, in pieces of any size.
 
+    Pieces are asked for ahead where it is known that there are more.
 
-class _Reader:
-    """Asks for pieces of a log in order, ahead where it is known that there are more."""
+    Parameters
+    ----------
+    session : Session
+        The way to the worker.
+    live : Live
+        The job.
+    offset : int
+        The first byte.
+    follow : bool
+        Whether to go on until the job has ended; else to the present end.
+    """
 
-    def __init__(self, session: Session, live: Live, offset: int, wait: float) -> None:
-        self.offset = offset
-        self._session, self._live, self._wait = session, live, wait
-        self._size = 0
+    def __init__(self, session: Session, live: Live, *, offset: int = 0, follow: bool) -> None:
+        self._session, self._live = session, live
+        self._offset, self._size = offset, 0
+        self._wait = _WAIT if follow else 0.0
+        self._follow = follow
+        self._over = False
+        self._fast = False
         self._ahead: deque[asyncio.Task[_Piece]] = deque()
 
-    async def next(self) -> _Piece:
-        """Return the next piece."""
+    async def next(self) -> bytes | None:
+        """Return the next bytes, or None at the end."""
+        live = self._live
+        await live.until(lambda: live.acknowledged or live.terminal or live.broken is not None)
+        while live.acknowledged and not self._over:
+            try:
+                piece = await self._next_piece()
+            except RequestRefused as error:
+                if error.code != "unknown_job":
+                    raise
+                break
+            whole = not self._follow and self._offset >= piece.head.size
+            self._over = piece.head.end or whole
+            if piece.data:
+                return piece.data
+        return None  # one that never started never said anything
+
+    async def _next_piece(self) -> _Piece:
         if not self._ahead:
-            self._ask_for(self.offset, self._wait)
-        asked = self.offset + len(self._ahead) * PIECE
+            if self._fast:
+                await asyncio.sleep(_GATHER)
+            self._ask_for(self._offset, self._wait)
+        asked = self._offset + len(self._ahead) * PIECE
         while len(self._ahead) < _AHEAD and asked + PIECE <= self._size:
             self._ask_for(asked, 0.0)
             asked += PIECE
         piece = await self._ahead.popleft()
-        if piece.head.offset != self.offset:
+        if piece.head.offset != self._offset:
             raise AgentFailed(f"The agent on {self._live.worker} sent another part of the log.")
-        self.offset += len(piece.data)
+        self._offset += len(piece.data)
         self._size = piece.head.size
+        self._fast = _BURST < len(piece.data) < PIECE
         return piece
 
     def _ask_for(self, offset: int, wait: float) -> None:

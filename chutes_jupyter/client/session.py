@@ -99,6 +99,8 @@ class Session:
             return self._way
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
+            # Those who wait may all be cancelled before it fails; then nobody asks why.
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Shielded: many wait for one try, and one of them may be cancelled.
         return await asyncio.shield(self._connecting)
 

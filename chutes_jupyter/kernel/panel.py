@@ -128,10 +128,10 @@ class Panel:
         return view
 
     def _pieces(self, view: View) -> dict[str, str]:
-        clock = render.clock(view.elapsed, view.timeout)
+        clock = render.clock(view.state, view.elapsed, view.timeout)
         return {
             "head": render.head(view.state, view.label, view.worker, clock),
-            "bar": render.bar(view.elapsed, view.timeout),
+            "bar": render.bar(view.state, view.elapsed, view.timeout),
             "log": render.log(self._log_text(view)),
             "ports": render.ports(view.ports),
             "files": render.files(view.files, view.folder),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.commands.tables import size
 from chutes_jupyter.models import TERMINAL
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chutes_jupyter.kernel.view import PortView
+    from chutes_jupyter.mirror import FileView
 
 #: The states' colours, by the theme of JupyterLab; the second one is for other front ends.
 _COLOURS = {
@@ -25,6 +26,13 @@ _COLOURS = {
     "cancelled": "var(--jp-ui-font-color2, #666)",
     "timed_out": "var(--jp-warn-color1, #e07b00)",
     "lost": "var(--jp-error-color1, #d32f2f)",
+}
+#: Where a file is, in a person's words.
+_WHERE = {
+    "worker": "on the worker",
+    "arriving": "arriving",
+    "here": "here",
+    "failed": "could not be brought",
 }
 _MONO = "var(--jp-code-font-family, monospace)"
 _MUTED = "var(--jp-ui-font-color2, #666)"
@@ -83,19 +91,21 @@ def head(state: str, label: str, worker: str, clock: str) -> str:
     )
 
 
-def bar(elapsed: float | None, timeout: int | None) -> str:
-    """Return the bar of the time used of the timeout, or nothing without one."""
-    if timeout is None:
+def bar(state: str, elapsed: float | None, timeout: int | None) -> str:
+    """Return the bar of the time used of the timeout, or nothing without one or at the end."""
+    if timeout is None or state in TERMINAL:
         return ""
     part = min(1.0, max(0.0, (elapsed or 0.0) / timeout))
     return f'<div class="chutes-bar"><div style="width: {part:.1%}"></div></div>'
 
 
-def clock(elapsed: float | None, timeout: int | None) -> str:
+def clock(state: str, elapsed: float | None, timeout: int | None) -> str:
     """Return the time used, and what there is of it: ``0:42 of 1:00:00``."""
     if elapsed is None:
-        return "" if timeout is None else f"timeout {_span(timeout)}"
-    return _span(elapsed) if timeout is None else f"{_span(elapsed)} of {_span(timeout)}"
+        return "" if timeout is None or state in TERMINAL else f"timeout {_span(timeout)}"
+    if timeout is None or state in TERMINAL:
+        return _span(elapsed)
+    return f"{_span(elapsed)} of {_span(timeout)}"
 
 
 def log(text: str) -> str:
@@ -131,12 +141,12 @@ def _port(view: PortView) -> str:
     )
 
 
-def files(entries: Iterable[Any], where: str = "") -> str:
+def files(entries: Iterable[FileView], where: str = "") -> str:
     """Return the output files: their names, sizes, and whether they are here."""
     rows = "".join(
         f'<tr><td class="chutes-path">{escape(entry.path)}</td>'
         f'<td class="chutes-number">{size(entry.size)}</td>'
-        f'<td class="chutes-muted">{escape(entry.state)}</td></tr>'
+        f'<td class="chutes-muted">{_WHERE[entry.state]}</td></tr>'
         for entry in entries
     )
     if not rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.commands import tables
@@ -66,7 +67,7 @@ class View:
             trouble=_trouble(job),
             ports=[_port_view(job, name) for name in job.ports],
             files=files,
-            folder=str(job.output_dir) if files else "",
+            folder=_folder(job.output_dir) if files else "",
             log=shown(job.tail),
             created=job.created_at,
             arriving=mirror.state == "arriving",
@@ -97,6 +98,11 @@ class View:
             count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
             text += f" {count}, {total}, in {self.folder}."
         return text
+
+
+def _folder(path: Path) -> str:
+    """Return a folder as a person in the notebook's own would name it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _trouble(job: Job) -> str:

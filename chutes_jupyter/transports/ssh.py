@@ -330,7 +330,7 @@ class SshConnection(Connection):
             _, session = await asyncio.shield(task)
         except asyncio.CancelledError:
             # The worker may say yes after we have left: nobody else would close that channel.
-            pass
+            task.add_done_callback(_close_unwanted)
             raise
         except (asyncssh.Error, OSError) as error:
             reason = self._why_lost()

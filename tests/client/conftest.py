@@ -29,7 +29,7 @@ def own_client(home: Path, here: Path) -> Iterator[None]:
     yield
     for each in jobs_module.jobs(refresh=False):
         if not each.done():
-            each.cancel(wait=0 if each.trouble else 10)
+            each.cancel(wait=10 if each.confirmed_at else 0)
     jobs_module.close_client()
 
 

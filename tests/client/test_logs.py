@@ -19,9 +19,7 @@ def expected(lines: int) -> str:
     return "".join(f"line {number} " + "x" * (number % 90) + "\n" for number in range(lines))
 
 
-def test_a_long_log_is_whole_while_it_grows_and_afterwards(
-    worker: Worker, submit: Submit
-) -> None:
+def test_a_long_log_is_whole_while_it_grows_and_afterwards(worker: Worker, submit: Submit) -> None:
     job = submit(worker, MANY, data={"lines": 200_000})
     assert "".join(job.logs(follow=True)) == expected(200_000)
     assert job.logs() == expected(200_000)
@@ -32,7 +30,8 @@ def test_a_long_log_is_whole_while_it_grows_and_afterwards(
 def test_lines_come_when_they_are_written(worker: Worker, submit: Submit) -> None:
     job = submit(
         worker,
-        "import time\nfor n in range(4):\n    print(n, time.time(), flush=True)\n    time.sleep(0.3)",
+        "import time\nfor n in range(4):\n    print(n, time.time(), flush=True)\n"
+        "    time.sleep(0.3)",
     )
     late = []
     for line in job.logs(follow=True):

@@ -18,7 +18,7 @@ def files_here(job: Job) -> dict[str, bytes]:
     }
 
 
-TRICKY = r'''
+TRICKY = r"""
 import os, socket
 out = job_data["output_dir"]
 os.chdir(out)
@@ -38,7 +38,7 @@ sock = socket.socket(socket.AF_UNIX); sock.bind("socket")
 open(b"not\xffutf8", "w").write("x")
 os.mkdir("emptyfolder")
 return names
-'''
+"""
 
 
 def test_tricky_names_come_whole_or_are_reported(worker: Worker, submit: Submit) -> None:

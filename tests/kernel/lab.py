@@ -52,6 +52,14 @@ class LabPage:
         prompt = self.cells.nth(index).locator(".jp-InputPrompt")
         expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=PATIENCE * 1000)
 
+    def cancel_button(self, index: int) -> Locator:
+        """Return the button of the panel below a cell."""
+        return self.panel(index).locator("button.widget-button")
+
+    def panel(self, index: int) -> Locator:
+        """Return the panel below a cell."""
+        return self.cells.nth(index).locator(".chutes-panel")
+
     def save(self) -> None:
         """Save the notebook, and wait until that is done."""
         self.page.keyboard.press("Control+s")
@@ -61,19 +69,32 @@ class LabPage:
 
 @contextlib.contextmanager
 def lab_server(folder: Path) -> Iterator[str]:
-    """Start JupyterLab in a folder; yield its address with the token in it."""
+    """Start JupyterLab in a folder, with a home of its own; yield its address and token."""
     token = secrets.token_hex(16)
-    runtime = folder / ".runtime"
+    home = folder / "home"
+    runtime, config = home / "runtime", home / "config"
+    (config / "labconfig").mkdir(parents=True)
+    # Its question about news would lie over the cells.
+    (config / "labconfig" / "page_config.json").write_text(
+        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+    )
+    env = {
+        **os.environ,
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(config),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(runtime),
+    }
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
         "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None",
+        f"--ServerApp.root_dir={folder}",
     ]  # fmt: skip
-    env = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime)}
-    with (folder / "lab.log").open("wb") as log:
+    with (home / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
     try:
-        yield _address(server, runtime, folder / "lab.log") + f"lab/tree/{{}}?token={token}&reset"
+        yield _address(server, runtime, home / "lab.log") + f"lab/tree/{{}}?token={token}&reset"
     finally:
         server.terminate()
         try:

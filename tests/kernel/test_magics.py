@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,3 +199,36 @@ def test_load_ext_brings_nothing_heavy(notebook: Notebook):
         "                         'numpy', 'tomlkit', 'cryptography') if name in sys.modules])"
     )
     assert outcome.stdout == "[]\n"
+
+
+def test_a_front_end_that_shows_widgets_gets_the_panel_and_its_record(notebook: Notebook):
+    notebook.run("%%chute_job train --run -o job\nreturn 1")
+    outcome = notebook.run("__vsc_ipynb_file__ = '/x.ipynb'\njob")
+    panel, record = outcome.shown
+    assert "application/vnd.jupyter.widget-view+json" in panel
+    assert re.match(r"train-\w{6} on local", record["text/plain"])
+    assert "text/html" in record
+    # The cell that waits shows it once, although it also returns the job.
+    outcome = notebook.run("%chute run train --wait")
+    assert len(outcome.shown) == 2
+
+
+def test_a_terminal_gets_text_even_where_a_notebook_s_environment_is_inherited(
+    home: Path, tmp_path: Path
+):
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell as Shell\n"
+        "from chutes_jupyter.kernel.display import panels_work\n"
+        "print(panels_work(Shell.instance()))"
+    )
+    env = {**os.environ, "JPY_SESSION_NAME": "/x.ipynb"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 0)
+
+
+def test_the_line_magic_says_that_it_wants_a_cell(notebook: Notebook):
+    outcome = notebook.run("%chute_job train", fails=True)
+    assert outcome.error_type == "UsageError"
+    assert "%%chute_job" in outcome.error

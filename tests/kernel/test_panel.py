@@ -1,0 +1,139 @@
+"""The panel in a real JupyterLab, looked at with a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.kernel.lab import (
+    LabPage,
+    browser_page,
+    lab_server,
+    open_notebook,
+    write_notebook,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+SOON = 30_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with lab_server(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with browser_page() as found:
+        yield found
+
+
+def opened(page: Page, folder: Path, address: str, name: str, *cells: str) -> LabPage:
+    """Write a notebook, open it, and run its cells but for the last."""
+    write_notebook(folder / name, ["%load_ext chutes_jupyter", *cells])
+    lab = open_notebook(page, address, name)
+    for index in range(len(cells)):  # the first is %load_ext
+        lab.run(index)
+    return lab
+
+
+def test_the_panel_lives_and_its_button_works_while_the_kernel_is_busy(
+    page: Page, folder: Path, address: str
+):
+    lab = opened(
+        page,
+        folder,
+        address,
+        "live.ipynb",
+        "%%chute_job train --timeout 1h\n"
+        "import time\n"
+        "open(job_data['output_dir'] + '/first.txt', 'w').write('x' * 1234)\n"
+        "step = 0\n"
+        "while not self.cancel_event.is_set():\n"
+        "    print('step', step, '<b>not bold</b>')\n"
+        "    step += 1\n"
+        "    time.sleep(0.1)\n"
+        "return {'steps': 'returned'}",
+        "job = train.submit()\njob",
+        "import time\nfor _ in range(600):\n    time.sleep(0.1)",
+    )
+    panel, button = lab.panel(2), lab.cancel_button(2)
+    busy = lab.run(3, wait=False)
+    expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
+
+    # It goes on while the kernel is busy.
+    expect(panel).to_contain_text("running", timeout=SOON)
+    expect(panel).to_contain_text("step 3 <b>not bold</b>", timeout=SOON)
+    expect(panel).to_contain_text("step 12 ", timeout=SOON)
+    expect(panel).to_contain_text(re.compile(r"0:0[1-9] of 1:00:00"), timeout=SOON)
+    expect(panel).to_contain_text("first.txt", timeout=SOON)
+    expect(panel).to_contain_text(re.compile(r"1\.2 kB\s*here"), timeout=SOON)
+
+    expect(button).to_have_text("Cancel")
+    button.click()
+    expect(panel).to_contain_text("cancelled", timeout=SOON)
+    expect(panel).to_contain_text("{'steps': 'returned'}", timeout=SOON)
+    expect(button).to_be_disabled()
+    expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
+
+    # What is saved tells the ending without any widget.
+    record = lab.cells.nth(2).locator(".jp-OutputArea-output").last
+    said = re.compile(
+        r"train-\w{6} on local: cancelled after \d+s"
+        r".*1 file, 1\.2 kB, in chute_outputs/train-\w{6}\."
+    )
+    expect(record).to_have_text(said, timeout=SOON)
+    lab.save()
+    outputs = nbformat.read(folder / "live.ipynb", as_version=4).cells[2].outputs
+    assert said.search(outputs[-1].data["text/plain"])
+    assert said.search(outputs[-1].data["text/html"])
+
+
+def test_wait_shows_the_button_and_prints_the_log_below(page: Page, folder: Path, address: str):
+    lab = opened(
+        page,
+        folder,
+        address,
+        "wait.ipynb",
+        "%%chute_job train --run --wait\nprint('started')\nawait self.cancel_event.wait()",
+    )
+    cell = lab.run(1, wait=False)
+    expect(cell.locator("pre", has_text="started")).to_have_count(1, timeout=SOON)
+    lab.cancel_button(1).click()
+    expect(cell).to_contain_text("JobCancelled", timeout=SOON)
+    expect(lab.panel(1)).to_contain_text("cancelled", timeout=SOON)
+    expect(lab.panel(1)).to_have_count(1)
+
+
+def test_a_job_that_has_ended_is_shown_whole(page: Page, folder: Path, address: str):
+    lab = opened(
+        page,
+        folder,
+        address,
+        "ended.ipynb",
+        "%%chute_job bad -o job --run\n"
+        "for i in range(300):\n    print('line', i)\nraise ValueError('<i>no</i>')",
+        "try:\n    job.result()\nexcept Exception:\n    pass",
+        "from chutes_jupyter import attach\nattach(job.label)",
+    )
+    lab.run(3)
+    panel = lab.panel(3)
+    expect(panel).to_contain_text("failed", timeout=SOON)
+    expect(panel).to_contain_text("line 299", timeout=SOON)
+    expect(panel).not_to_contain_text("line 99\n")
+    expect(panel).to_contain_text("ValueError: <i>no</i>")
+    expect(lab.cancel_button(3)).to_be_disabled()
+    # The end of the log is what one sees of it.
+    box = panel.locator(".chutes-log-box")
+    assert box.evaluate("box => Math.abs(box.scrollTop) < 2 && box.scrollHeight > 1000")

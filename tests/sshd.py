@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -251,8 +252,9 @@ class User:
     @classmethod
     def create(cls) -> User:
         """Make one, with a home that is removed with it. Needs root."""
+        remove_leftovers()
         home = Path(tempfile.mkdtemp(prefix="chutes-home-"))
-        name = f"chutes{os.getpid()}{secrets.token_hex(3)}"
+        name = f"chutes-{os.getpid()}-{secrets.token_hex(3)}"
         # "*" is no password, but unlike useradd's own "!" it does not lock the account.
         account(
             "useradd", "--no-create-home", "--home-dir", str(home), "--password", "*",
@@ -286,6 +288,15 @@ class User:
             time.sleep(0.05)
         account("userdel", self.name)
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def remove_leftovers() -> None:
+    """Remove the users of test runs that were killed before they could."""
+    for entry in pwd.getpwall():
+        maker = re.fullmatch(r"chutes-(\d+)-[0-9a-f]{6}", entry.pw_name)
+        if maker and not Path(f"/proc/{maker[1]}").exists():
+            with contextlib.suppress(RuntimeError, KeyError):  # another run is at it, too
+                User(entry.pw_name, Path(entry.pw_dir)).remove()
 
 
 def account(*command: str) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 import sys
-from typing import Dict, Optional, Set
+from typing import Any, Dict, Optional, Set
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
@@ -22,8 +22,8 @@ class Changes:
         self.fd: Optional[int] = None
         self._folders: Dict[int, str] = {}
         self._watches: Dict[str, int] = {}
+        self._libc: Any = ctypes.CDLL(None, use_errno=True)
         if sys.platform.startswith("linux"):
-            self._libc = ctypes.CDLL(None, use_errno=True)
             fd = self._libc.inotify_init1(_NONBLOCK_CLOEXEC)
             self.fd = fd if fd >= 0 else None
 

@@ -142,15 +142,20 @@ class Doors:
             await self.aclose()
 
     async def _probe(self) -> None:
-        probes = [asyncio.ensure_future(door.probe()) for door in self.doors.values()]
+        """Probe every door until all have answered, or the job has ended."""
+        probing = asyncio.ensure_future(self._probe_all())
         ended = asyncio.ensure_future(self._live.until(lambda: self._live.terminal))
         try:
-            group = asyncio.gather(*probes)
-            await asyncio.wait([group, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([probing, ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*probes, ended):
+            for task in (probing, ended):
                 task.cancel()
-            await asyncio.gather(*probes, ended, return_exceptions=True)
+            await asyncio.gather(probing, ended, return_exceptions=True)
+
+    async def _probe_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for door in self.doors.values():
+                group.create_task(door.probe())
 
     async def aclose(self) -> None:
         """Close every door."""

@@ -255,8 +255,8 @@ class Follower:
             if self._delivery is not None and not self._delivery.sent:
                 self._delivering.cancel()
             await live.until(lambda: live.terminal or live.acknowledged)
-            if live.terminal:
-                return
+            if not live.acknowledged:
+                return  # it has ended here; the worker never had it
         await self._send_cancel()
 
     async def _send_cancel(self) -> None:

@@ -16,9 +16,16 @@ from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
-from chutes_jupyter.client.session import Session
+from chutes_jupyter.client.session import AbsentSession, Session
 from chutes_jupyter.config import Settings, Worker, Workers
-from chutes_jupyter.errors import AgentFailed, ChuteError, ConnectionLost, JobNotFound, ResultError
+from chutes_jupyter.errors import (
+    AgentFailed,
+    ChuteError,
+    ConnectionLost,
+    JobNotFound,
+    ResultError,
+    UnknownWorker,
+)
 from chutes_jupyter.mirror import MirrorFolder
 from chutes_jupyter.replies import Hello, Info, JobPage, JobStatus, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
@@ -70,7 +77,7 @@ class JobClient:
         self, record: JobRecord, submission: Submission, worker: Worker, settings: Settings
     ) -> Live:
         """Take over a job that the store has just recorded; return at once."""
-        follower = self._follower(record, worker, settings)
+        follower = self._follower(record, self._session(worker), settings)
         follower.start(submission)
         return follower.live
 
@@ -337,25 +344,28 @@ class JobClient:
         follower = self._followers.get(record.id)
         if follower is not None and (follower.started or follower.live.event >= record.event):
             return follower.live
-        try:
-            worker = Workers.load().get(record.worker)
-        except ChuteError:
-            # It was removed here; what is known of its jobs can still be shown.
-            worker = Worker(record.worker, host="unknown.invalid")
-        return self._follower(record, worker, Settings.load()).live
+        return self._follower(record, self._way_to(record.worker), Settings.load()).live
 
-    def _follower(self, record: JobRecord, worker: Worker, settings: Settings) -> Follower:
+    def _way_to(self, name: str) -> tuple[Session, Session]:
+        try:
+            return self._session(Workers.load().get(name))
+        except UnknownWorker:
+            # Only a name: it is looked up again when somebody wants something of it.
+            gone = Worker(name, host="unknown")
+            return AbsentSession(gone), AbsentSession(gone, bulk=True)
+
+    def _follower(
+        self, record: JobRecord, ways: tuple[Session, Session], settings: Settings
+    ) -> Follower:
         live = Live(record)
         if live.output_dir is not None:
             outputs = live.output_dir.parent
         else:
             outputs = settings.outputs_dir(_notebook_folder(record.notebook))
             live.output_dir = outputs / live.label
-        control, bulk = self._session(worker)
         follower = Follower(
             live,
-            control,
-            bulk,
+            *ways,
             self._records,
             folder=lambda: MirrorFolder.claim(outputs, record.name, record.id),
             executor=self._executor,
@@ -394,12 +404,13 @@ def _notebook_folder(notebook: str | None) -> Path:
     return Path.cwd()
 
 
+async def _word(live: Live) -> None:
+    await live.until(lambda: live.acknowledged or _over(live))
+
+
 async def _wait_for_words(pending: list[Live]) -> None:
     """Wait for acknowledgements, telling of it where that takes long."""
-    words = [
-        asyncio.ensure_future(live.until(lambda live=live: live.acknowledged or _over(live)))
-        for live in pending
-    ]
+    words = [asyncio.ensure_future(_word(live)) for live in pending]
     _, late = await asyncio.wait(words, timeout=_EXIT_QUIET)
     if late:
         names = ", ".join(f"{live.label} on {live.worker}" for live in pending)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import wire
 from chutes_jupyter.bootstrap import start_agent
+from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import (
     AgentFailed,
     ChuteError,
@@ -276,6 +277,17 @@ class Session:
             with contextlib.suppress(asyncio.CancelledError, ConnectFailed, ConnectionLost):
                 await self._connecting
         await self._drop()
+
+
+class AbsentSession(Session):
+    """The way to a worker that the workers file does not name any more.
+
+    What is known of its jobs can still be shown, and if it comes back, so do they.
+    """
+
+    async def _make_way(self) -> _Way:
+        self.worker = Workers.load().get(self.worker.name)
+        return await super()._make_way()
 
 
 def _now() -> float:

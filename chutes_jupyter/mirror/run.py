@@ -10,7 +10,7 @@ import random
 import sys
 import unicodedata
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
 from chutes_jupyter.mirror.fetch import Changed, Fetch
@@ -35,6 +35,9 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
 _FOLDS_CASE = sys.platform in ("darwin", "win32")
 
 _log = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
 
 
 class _Stop(Exception):
@@ -318,7 +321,7 @@ class Mirror:
         # With very many files, counting them must not become the main work.
         self._next_report = clock() + max(_REPORT_PAUSE, 20 * (clock() - now))
 
-    async def _in_thread(self, function: Callable[..., object], *args: object) -> object:
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, function, *args)
 

@@ -93,6 +93,8 @@ async def _connect(name: str, window: int) -> LocalConnection:
             await serving
         except BaseException:
             serving.cancel()
+            # The loop must be done with the sockets before they are closed.
+            await asyncio.gather(serving, return_exceptions=True)
             raise
         stack.pop_all()  # the sockets belong to the two ends now
     return LocalConnection(Leg(connection, client), f"worker {name!r}", window, server)

@@ -102,6 +102,17 @@ def test_attach_says_what_it_does_not_find(local: Worker, submit: Submit) -> Non
         jobs_module.attach("train-abc")
 
 
+def test_jobs_of_a_worker_that_was_removed_are_still_shown(local: Worker, submit: Submit) -> None:
+    Workers.load().add(Worker("old1", host="nowhere.invalid"))
+    job = submit("old1", "return 1")
+    job.wait(PATIENCE)
+    Workers.load().remove("old1")
+    jobs_module.close_client()
+    (found,) = jobs_module.jobs(refresh=False)
+    assert (found.id, found.state, found.worker) == (job.id, "failed", "old1")
+    assert "old1" in repr(found)
+
+
 def test_another_process_cancels(
     worker: Worker, submit: Submit, environment: dict[str, str]
 ) -> None:

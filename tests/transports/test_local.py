@@ -127,10 +127,18 @@ async def test_what_a_command_detached_lives_on(tmp_path: Path) -> None:
 
 
 async def test_it_connects_to_this_machine_alone() -> None:
+    # 127.0.0.2 stands for any other machine: here it could be reached, but is not asked for.
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), ["127.0.0.1", "127.0.0.2"]
+    )
     connection = await transport_for(LOCAL).connect()
+    ports = {sock.getsockname()[0]: sock.getsockname()[1] for sock in server.sockets}
+    stream = await connection.open_tcp("127.0.0.1", ports["127.0.0.1"])
+    assert await stream.read(1) == b""
     with pytest.raises(ConnectFailed):
-        await connection.open_tcp("192.0.2.1", 80)
+        await connection.open_tcp("127.0.0.2", ports["127.0.0.2"])
     await connection.aclose()
+    server.close()
 
 
 async def test_without_a_command_there_is_no_shell() -> None:

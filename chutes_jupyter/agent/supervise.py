@@ -24,8 +24,11 @@ from .logs import STDERR, STDOUT, LogWriter, open_pipe
 from .outputs import Listing
 from .ports import PortTaken, Reservations
 
-#: After a burst, wait this long for more before the next read: wakeups are the whole cost.
-_LINGER = 0.002
+#: After output, wait this long for more before the next read: wakeups are the whole cost,
+#: here and all the way to the client. Short after a pause, longer in a stream, in seconds.
+_LINGER, _LONG_LINGER, _STREAM = 0.002, 0.008, 4
+#: A pipe that is this full is read again at once, in bytes.
+_FULL = 256 * 1024
 _SCAN_FIRST = 1.0
 #: Outputs are looked at every 2 s at first, and after hours every 30 s.
 _SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
@@ -237,6 +240,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Serve pipes, words and clocks until every process of the job is gone."""
+        stream = 0
         while self._gone is None or self._pipes:
             busy = 0
             for key, _ in self._selector.select(self._patience()):
@@ -245,8 +249,10 @@ class Supervisor:
             self._on_clock()
             if self._gone is not None:
                 self._drain()
-            elif busy:
-                time.sleep(_LINGER)
+                continue
+            stream = stream + 1 if busy else 0
+            if 0 < busy < _FULL:
+                time.sleep(_LINGER if stream < _STREAM else _LONG_LINGER)
 
     def _patience(self) -> Optional[float]:
         moments = [self._ladder.due(), self._next_scan if self.spec["upload"] else None]

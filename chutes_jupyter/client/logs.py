@@ -23,8 +23,8 @@ _AHEAD = 4
 _WAIT = 25.0
 #: After so many bytes at once, wait for more before asking again: every reply costs both ends
 #: a wake-up, and nobody reads lines that fast.
-_BURST = 16 * 1024
-_GATHER = 0.01
+_BURST = 1024
+_GATHER = 0.02
 #: How much of the end is kept for the panel, in bytes.
 TAIL = 64 * 1024
 #: The panel can't show more often, and each reply costs the worker a wake-up.

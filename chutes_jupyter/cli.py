@@ -22,17 +22,22 @@ FAILED, WRONG_WORDS, INTERRUPTED = 1, 2, 130
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the words on the command line say, and return the exit status."""
     try:
-        execute(sys.argv[1:] if words is None else words, Surroundings(_write))
-    except UsageError as error:
-        return _complain(error, WRONG_WORDS)
-    except ChuteError as error:
-        return _complain(error, FAILED)
+        return _execute(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read on (`| head`) has enough. Nothing may be flushed there at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _execute(words: Sequence[str]) -> int:
+    try:
+        execute(words, Surroundings(_write))
+    except UsageError as error:
+        return _complain(error, WRONG_WORDS)
+    except ChuteError as error:
+        return _complain(error, FAILED)
     finally:
         _close()
     return 0

@@ -6,6 +6,7 @@ of its own at its first call; what it inherited is never touched.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import logging
@@ -17,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from anyio.from_thread import BlockingPortal
 
@@ -45,7 +46,7 @@ class _Portal:
         self._stack = contextlib.ExitStack()
         context = start_blocking_portal("asyncio", name="chutes_jupyter")
         self.portal: BlockingPortal = self._stack.enter_context(context)
-        self.thread: int = self.portal.call(_thread_id)
+        self.thread, self.loop = self.portal.call(_where)
 
     def close(self) -> None:
         """Do what was asked for the end, the latest first, and stop the thread."""
@@ -54,13 +55,11 @@ class _Portal:
                 self.portal.call(function)
             except Exception:  # noqa: BLE001 - logged, and the rest goes on
                 _log.exception("closing the background thread")
-        # An interrupt can hit between starting a task and knowing it: nobody would end that one.
-        self.portal.call(self.portal.stop, True)
         self._stack.close()
 
 
-async def _thread_id() -> int:
-    return threading.get_ident()
+async def _where() -> tuple[int, asyncio.AbstractEventLoop]:
+    return threading.get_ident(), asyncio.get_running_loop()
 
 
 def _current() -> _Portal:
@@ -88,7 +87,39 @@ def spawn(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     async def run() -> T:
         return await function(*args, **kwargs)
 
-    return _current().portal.start_task_soon(run)
+    current = _current()
+    if current.thread == threading.get_ident():
+        raise RuntimeError("the background thread can't wait for itself")
+    # Not the portal's own way: it waits for the loop, and an interrupt in that wait would leave
+    # a task behind that nobody knows.
+    future: Future[T] = Future()
+    current.loop.call_soon_threadsafe(_start, run, future, current.loop)
+    return future
+
+
+def _start(
+    run: Callable[[], Coroutine[Any, Any, T]], future: Future[T], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Start a task in the loop, and tie it to a future of another thread."""
+    if future.cancelled():
+        return
+    task = loop.create_task(run())
+
+    def end(_task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            future.cancel()
+        elif error := task.exception():
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        elif future.set_running_or_notify_cancel():
+            future.set_result(task.result())
+
+    def cancel(_future: Future[T]) -> None:
+        if future.cancelled() and not task.done() and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
+
+    task.add_done_callback(end)
+    future.add_done_callback(cancel)
 
 
 def wait(future: Future[T], timeout: float | None = None) -> T:

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 import chutes_jupyter
 from chutes_jupyter import errors
+from chutes_jupyter.config import Settings, Workers
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "chutes_jupyter"
@@ -162,7 +163,9 @@ def test_a_module_is_one_room(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"], ids=name_of
+    "path",
+    [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md")],
+    ids=name_of,
 )
 def test_the_documents_name_what_there_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -178,6 +181,19 @@ def test_every_name_in_the_readme_code_is_public() -> None:
     for line in re.findall(r"^from chutes_jupyter import (.+)$", text, re.M):
         for name in line.split(","):
             assert name.strip() in public_names()
+
+
+def test_the_settings_in_the_reference_are_what_is_read(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```", text, re.M | re.S)
+    file = tmp_path / "chutes_workers.toml"
+    file.write_text(block, encoding="utf-8")
+    assert Settings.load(file) == Settings()
+    worker = Workers.load(file).get("gpu1")
+    assert (worker.host, worker.env) == (
+        "me@gpu1.example.org:2222",
+        {"HF_HOME": "/scratch/me/hf"},
+    )
 
 
 def test_every_module_says_what_it_is_for() -> None:

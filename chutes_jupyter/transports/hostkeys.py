@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 22
 USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 GLOBAL_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+#: Kinds of host keys without certificates, best first, with the algorithms to ask for.
+KINDS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,13 @@ def _names_hashed(pattern: str, name: str) -> bool:
     # SHA-1 is what the file format has; it only hides the names from a reader of the file.
     made = hmac.new(salt, name.encode("utf-8"), hashlib.sha1).digest()
     return hmac.compare_digest(made, digest)
+
+
+def algorithms(record: Record | None) -> list[str]:
+    """Return what to ask a host for so that it shows any plain key, those on record first."""
+    recorded = {entry.key.kind for entry in record.entries()} if record else set()
+    kinds = sorted(KINDS, key=lambda kind: kind not in recorded)
+    return [name for kind in kinds for name in KINDS[kind]]
 
 
 def refusal(record: Record, presented: HostKey, worker: str, host: str) -> HostKeyError:

@@ -44,14 +44,7 @@ BULK_WINDOW = 2 * 1024 * 1024
 #: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
 CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
-#: Kinds of host keys without certificates, best first, with the algorithms to ask for.
-PLAIN_HOST_KEYS = {
-    "ssh-ed25519": ("ssh-ed25519",),
-    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
-    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
-    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
-    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
-}
+#: Errors of the handshake that may be about the host's key.
 _PERHAPS_THE_KEY = (
     asyncssh.HostKeyNotVerifiable,
     asyncssh.KeyExchangeFailed,
@@ -112,7 +105,9 @@ class SshTransport(Transport):
         # the kinds on record? (If it has none of those, sshd may just hang up.) Where that
         # fails as well, the first error tells more.
         try:
-            return await self._attempt(address, settings, below, keys, keys.algorithms())
+            return await self._attempt(
+                address, settings, below, keys, hostkeys.algorithms(keys.record)
+            )
         except _PERHAPS_THE_KEY as error:
             self._refuse(keys, error)
             raise self._failure(first, address) from error
@@ -230,12 +225,6 @@ class _Keys:
         self.record = self._settings.record(host, port)
         markers = ("", "cert-authority", "revoked")
         return tuple(_import(self.record.entries(marker)) for marker in markers)
-
-    def algorithms(self) -> list[str]:
-        """Return all plain kinds of host keys, those on record first."""
-        recorded = {entry.key.kind for entry in self.record.entries()} if self.record else set()
-        kinds = sorted(PLAIN_HOST_KEYS, key=lambda kind: kind not in recorded)
-        return [name for kind in kinds for name in PLAIN_HOST_KEYS[kind]]
 
 
 def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:

@@ -19,15 +19,11 @@ from chutes_jupyter import portal
 from chutes_jupyter.agent import codec
 from chutes_jupyter.client import JobClient, Submission
 from chutes_jupyter.client.facts import JobFacts
+from chutes_jupyter.client.outcome import outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.errors import (
-    JobCancelled,
-    JobError,
-    JobFailed,
-    JobLost,
-    JobTimedOut,
     ResultError,
     WaitTimeout,
 )
@@ -138,7 +134,7 @@ class Job(JobFacts):
         deadline = None if timeout is None else time.monotonic() + timeout
         self.wait(timeout, outputs=outputs)
         left = None if deadline is None else max(0.1, deadline - time.monotonic())
-        return self._settled(self._fetched(left))
+        return outcome(self._live, self._fetched(left))
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result_async().__await__()
@@ -149,7 +145,7 @@ class Job(JobFacts):
         if self._value is _NOT_YET:
             data = await asyncio.wrap_future(portal.spawn(client.value, self._live))
             self._keep(data)
-        return self._settled(self._value)
+        return outcome(self._live, self._value)
 
     @property
     def value(self) -> Any:
@@ -170,24 +166,6 @@ class Job(JobFacts):
             self._value = None if data is None else codec.loads(data)
         except codec.CodecError as error:
             raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
-
-    def _settled(self, value: Any) -> Any:
-        """Return the value of a job that succeeded, and raise for every other end."""
-        live = self._live
-        if live.state == "succeeded":
-            return value
-        error = live.error
-        words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"
-        message = f"{words}: {live.reason}" if live.reason else f"{words}."
-        if live.state == "failed":
-            raise JobFailed(
-                message,
-                value=value,
-                remote_traceback=error.traceback if error else "",
-                exception_type=error.type if error else "",
-            )
-        kinds: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
-        raise kinds.get(live.state, JobLost)(message, value=value)
 
     def _late(self, timeout: float | None) -> WaitTimeout:
         what = f"is still {self.state}" if not self.done() else "has ended; its outputs arrive"

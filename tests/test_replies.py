@@ -102,7 +102,18 @@ GOOD = ["a", "a/b", ".hidden", "..a", "a..", "...", "-x", "new\nline", "a b", "g
 BAD = ["", "/", "/a", "..", "../a", "a/../b", "a/..", "a//b", "a/", "./a", "a/.", "a\0b"]
 BAD += ["x" * 256, "ü" * 128, "not\ufffdutf8"]
 BAD_ON_WINDOWS = ["a\\b", "..\\a", "c:x", "c:\\x", "a:stream", "CON", "nul.txt", "com1", "LPT9.x"]
-BAD_ON_WINDOWS += ["end.", "end ", "a/end./b", "new\nline", "a<b", 'a"b', "a|b", "a?", "a*", "aux/b"]
+BAD_ON_WINDOWS += [
+    "end.",
+    "end ",
+    "a/end./b",
+    "new\nline",
+    "a<b",
+    'a"b',
+    "a|b",
+    "a?",
+    "a*",
+    "aux/b",
+]
 
 
 def test_only_names_below_the_folder_are_taken() -> None:

@@ -104,7 +104,7 @@ class Follower:
     def delivering(self) -> bool:
         """Whether the job is on its way to its worker."""
         live = self.live
-        over = live.acknowledged or live.terminal or live.broken is not None
+        over = live.acknowledged or live.over
         return self._delivery is not None and not over
 
     def start_tail(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 _BULK_IDLE = 30.0
 #: How long a worker may take to say which jobs it has, in seconds.
 _ASK_PATIENCE = 10.0
-#: How long the end of the process waits for workers to confirm what was just submitted.
-_EXIT_PATIENCE = 10.0
-_EXIT_QUIET = 1.0
 _MAX_RESULT = 4 * 1024**3
 
 
@@ -96,7 +93,7 @@ class JobClient:
         with contextlib.suppress(TimeoutError):
             # What the store knew may be old; an unreachable worker is shown as such.
             async with asyncio.timeout(_ASK_PATIENCE):
-                await live.until(lambda: live.checked or live.trouble is not None or _over(live))
+                await live.until(lambda: live.checked or live.trouble is not None or live.over)
         return live
 
     async def _find(self, text: str) -> JobRecord:
@@ -194,7 +191,7 @@ class JobClient:
 
     async def wait(self, live: Live, *, outputs: bool) -> None:
         """Wait until the job has ended, and with `outputs` until these are here."""
-        await live.until(lambda: _over(live))
+        await live.until(lambda: live.over)
         if live.broken is not None:
             raise live.broken
         if outputs:
@@ -202,12 +199,12 @@ class JobClient:
 
     async def acknowledged(self, live: Live) -> None:
         """Wait until the worker has the job, or it can't start."""
-        await live.until(lambda: live.acknowledged or _over(live))
+        await live.until(lambda: live.acknowledged or live.over)
 
     async def listed(self, live: Live) -> None:
         """Wait until the files of the job are known, if the worker has it."""
         if live.acknowledged:
-            await live.until(lambda: live.checked or _over(live))
+            await live.until(lambda: live.checked or live.over)
             if live.outputs_version or live.terminal:
                 await live.until(lambda: live.listed)
 
@@ -216,7 +213,7 @@ class JobClient:
         ending = ("cancelling", "collecting")
         await live.until(
             lambda: (
-                live.state in ending or _over(live) or (live.cancel_sent and not live.acknowledged)
+                live.state in ending or live.over or (live.cancel_sent and not live.acknowledged)
             )
         )
 
@@ -378,7 +375,7 @@ class JobClient:
         """Wait a little for workers to confirm what was submitted, and close."""
         pending = [each.live for each in self._followers.values() if each.delivering]
         if pending:
-            await _wait_for_words(pending)
+            await wait_for_words(pending)
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -388,11 +385,6 @@ class JobClient:
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
-
-
-def _over(live: Live) -> bool:
-    """Whether nothing more will be learned of a job."""
-    return live.terminal or live.broken is not None
 
 
 def _notebook_folder(notebook: str | None) -> Path:
@@ -405,22 +397,4 @@ def _notebook_folder(notebook: str | None) -> Path:
 
 
 async def _word(live: Live) -> None:
-    await live.until(lambda: live.acknowledged or _over(live))
-
-
-async def _wait_for_words(pending: list[Live]) -> None:
-    """Wait for acknowledgements, telling of it where that takes long."""
-    words = [asyncio.ensure_future(_word(live)) for live in pending]
-    _, late = await asyncio.wait(words, timeout=_EXIT_QUIET)
-    if late:
-        names = ", ".join(f"{live.label} on {live.worker}" for live in pending)
-        sys.stderr.write(f"chutes_jupyter: waiting for the word that {names} has started …\n")
-        _, late = await asyncio.wait(late, timeout=_EXIT_PATIENCE - _EXIT_QUIET)
-    for live in pending:
-        if not live.acknowledged and not live.terminal:
-            sys.stderr.write(
-                f"chutes_jupyter: {live.label} was not confirmed by {live.worker} within "
-                f"{_EXIT_PATIENCE:.0f} s and may never start.\n"
-            )
-    for word in late:
-        word.cancel()
+    await live.until(lambda: live.acknowledged or live.over)

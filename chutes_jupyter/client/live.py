@@ -85,6 +85,11 @@ class Live:
         return self.state in TERMINAL
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more will be learned of it here."""
+        return self.terminal or self.broken is not None
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the worker has the job."""
         return self.event > 0

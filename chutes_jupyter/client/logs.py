@@ -77,7 +77,7 @@ class LogStream:
     async def next(self) -> bytes | None:
         """Return the next bytes, or None at the end."""
         live = self._live
-        await live.until(lambda: live.acknowledged or live.terminal or live.broken is not None)
+        await live.until(lambda: live.acknowledged or live.over)
         while live.acknowledged and not self._over:
             try:
                 piece = await self._next_piece()

@@ -69,7 +69,7 @@ def test_a_script_that_ends_says_what_was_not_confirmed(
         silent.listen()
         add_host(tmp_path, silent.getsockname()[1])
         script = SUBMITS.format(worker="mute", source="return 1", ack=False, stays=0)
-        script = "import chutes_jupyter.client.hub as hub\nhub._EXIT_PATIENCE = 1.5\n" + script
+        script = "import chutes_jupyter.client.farewell as end\nend._EXIT_PATIENCE = 1.5\n" + script
         with process(script, environment) as first:
             _, err = first.communicate(timeout=PATIENCE)
     assert "waiting for the word that job-" in err

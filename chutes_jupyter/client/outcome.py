@@ -1,0 +1,35 @@
+"""What the end of a job means to whoever asked for its result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chutes_jupyter.errors import JobCancelled, JobError, JobFailed, JobLost, JobTimedOut
+
+if TYPE_CHECKING:
+    from chutes_jupyter.client.live import Live
+
+_KINDS: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
+
+
+def outcome(live: Live, value: Any) -> Any:
+    """Return what the function of a job that has ended returned, or raise why that is not it.
+
+    Raises
+    ------
+    JobFailed, JobCancelled, JobTimedOut, JobLost
+        If the job did not succeed; with what it returned all the same in ``.value``.
+    """
+    if live.state == "succeeded":
+        return value
+    words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"
+    message = f"{words}: {live.reason}" if live.reason else f"{words}."
+    if live.state != "failed":
+        raise _KINDS.get(live.state, JobLost)(message, value=value)
+    error = live.error
+    raise JobFailed(
+        message,
+        value=value,
+        remote_traceback=error.traceback if error else "",
+        exception_type=error.type if error else "",
+    )

@@ -30,3 +30,8 @@ async def wait_for_words(pending: list[Live]) -> None:
             )
     for word in late:
         word.cancel()
+
+
+async def _word(live: Live) -> None:
+    """Wait until the worker has the job, or nothing will come of it."""
+    await live.until(lambda: live.acknowledged or live.over)

@@ -394,7 +394,3 @@ def _notebook_folder(notebook: str | None) -> Path:
         if folder.is_absolute() and folder.is_dir():
             return folder
     return Path.cwd()
-
-
-async def _word(live: Live) -> None:
-    await live.until(lambda: live.acknowledged or live.over)

@@ -49,13 +49,17 @@ def file_lock(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise ConfigError(f"{path}: another process holds this lock; try again.")
             time.sleep(0.02)
-        yield
+        try:
+            yield
+        finally:
+            # A child that was forked meanwhile shares the file, and would hold the lock on.
+            _unlock(handle)
     finally:
         os.close(handle)
 
 
 def _try_lock(handle: int) -> bool:
-    """Lock an open file if nobody else has; closing it unlocks."""
+    """Lock an open file if nobody else has."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -68,3 +72,14 @@ def _try_lock(handle: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def _unlock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_UN)

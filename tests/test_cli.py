@@ -71,6 +71,8 @@ class Shell:
         process = subprocess.Popen(
             [PROGRAMS / "jupyter-chute", *words],
             cwd=self.folder,
+            # As people have it: what is not flushed is not seen.
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

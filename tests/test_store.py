@@ -259,6 +259,15 @@ def test_a_file_of_another_version_is_made_anew(store, version):
     assert store.add(record())
 
 
+def test_a_file_of_a_newer_version_is_not_believed(store):
+    store.add(record())
+    store.close()
+    connection = sqlite3.connect(store.path)
+    connection.execute("PRAGMA user_version = 99")  # the same table, which may mean other things
+    connection.close()
+    assert store.list() == []
+
+
 def test_a_file_of_this_version_with_another_table_is_made_anew(store):
     store.close()
     connection = sqlite3.connect(store.path)

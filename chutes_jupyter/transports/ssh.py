@@ -49,6 +49,7 @@ _PERHAPS_THE_KEY = (
     asyncssh.HostKeyNotVerifiable,
     asyncssh.KeyExchangeFailed,
     asyncssh.ConnectionLost,
+    ConnectionResetError,  # the same, when the reset overtakes the server's last words
 )
 
 

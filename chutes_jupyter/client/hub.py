@@ -382,6 +382,7 @@ class JobClient:
         """Stop following and close every connection; jobs go on."""
         followers = list(self._followers.values())
         await asyncio.gather(*(follower.aclose() for follower in followers))
+        await self._records.flush()
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.errors import ConfigError
@@ -32,6 +33,7 @@ class Records:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._confirmed: dict[str, float] = {}
+        self._writing: set[asyncio.Future[Any]] = set()
 
     async def save(self, live: Live) -> None:
         """Write the present state of a job."""
@@ -73,9 +75,18 @@ class Records:
         except ConfigError as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
 
+    async def flush(self) -> None:
+        """Wait until everything is written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
     async def _write(self, live: Live, function: Any, *args: Any, **fields: Any) -> None:
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(None, partial(function, *args, **fields))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
         try:
-            await asyncio.to_thread(function, *args, **fields)
+            # Shielded: what was shown must be written, also when following ends right then.
+            await asyncio.shield(writing)
         except ConfigError as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
             live.notice(f"the list of jobs on this machine was not written: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 
 from chutes_jupyter import Chute
@@ -30,9 +32,11 @@ async def run(self, **job_data):
 
 @chute.job()
 async def write(self, **job_data):
-    """Write one large file, and say when it is there."""
+    """Write one large file, say when it is there, and return when that is asked for."""
     block = bytes(range(256)) * 4096
     with open(job_data["output_dir"] + "/large.bin", "wb") as file:
         for number in range(job_data["size"] // len(block)):
             file.write(number.to_bytes(8, "big") + block[8:])
-    print("written", flush=True)
+    print("written")
+    while not os.path.exists(job_data["go"]):
+        await asyncio.sleep(0.001)

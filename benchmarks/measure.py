@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ class Case:
         What is done, in a few words.
     ours, peer : callable
         Does it once and returns the seconds that count; a case without a peer has None.
-    limit : float
-        The ratio of the medians to stay below; seconds, where there is no peer.
+    limit : float, optional
+        The ratio of the medians to stay below; seconds, where there is no peer. Without one
+        the figure is for information.
     repeat : int
         How many times each is done in a round.
     """
@@ -26,7 +28,7 @@ class Case:
     name: str
     ours: Callable[[], float]
     peer: Callable[[], float] | None
-    limit: float
+    limit: float = math.inf
     repeat: int = 1
 
 
@@ -75,5 +77,7 @@ def verdict(case: Case, ours: Times, peer: Times) -> tuple[str, bool]:
         kept = ours.median <= case.limit
         return f"limit {case.limit} s: {'kept' if kept else 'MISSED'}", kept
     ratio = ours.median / peer.median
+    if case.limit == math.inf:
+        return f"ratio {ratio:.2f}, for information", True
     kept = ratio <= case.limit
     return f"ratio {ratio:.2f}, limit {case.limit}: {'kept' if kept else 'MISSED'}", kept

@@ -171,11 +171,14 @@ class Listing(_Reply):
 
 
 class ReadEnd(_Reply):
-    """The header of the last frame of the reply to `read`."""
+    """The header of the last frame of the replies to `read` and `result`.
+
+    Without a hash where the client asked for none, since the listing has it.
+    """
 
     size: Size
     mtime_ns: Nanoseconds
-    sha256: Sha256
+    sha256: Sha256 | None
     changed: bool
 
 

@@ -65,11 +65,13 @@ class Worker:
             await self.news_came.wait()
 
     @asynccontextmanager
-    async def read(self, path: str, offset: int) -> AsyncIterator[AsyncIterator[Reply]]:
+    async def read(
+        self, path: str, offset: int, *, hashed: bool
+    ) -> AsyncIterator[AsyncIterator[Reply]]:
         self.reads.append((path, offset))
-        yield self._frames(path, offset)
+        yield self._frames(path, offset, hashed)
 
-    async def _frames(self, path: str, offset: int) -> AsyncIterator[Reply]:
+    async def _frames(self, path: str, offset: int, hashed: bool) -> AsyncIterator[Reply]:
         if path not in self.files:
             raise RequestRefused("not_found", "no such file")
         entry, rest = self.entry(path), self.files[path][offset:]
@@ -84,7 +86,7 @@ class Worker:
             "more": False,
             "size": entry.size,
             "mtime_ns": entry.mtime_ns,
-            "sha256": hashlib.sha256(rest).hexdigest(),
+            "sha256": hashlib.sha256(rest).hexdigest() if hashed else None,
             "changed": self.changing,
         }
         yield Reply(end, b"")

@@ -81,11 +81,16 @@ class Listing:
         self.version += news
         return news
 
-    def finish(self) -> None:
-        """Look once more and hash every file: nobody writes any more."""
+    def settle(self) -> None:
+        """Look once more: nobody writes any more, so every file may be fetched."""
         self.scan()
-        for entry in list(self.entries.values()):
+        for entry in self.entries.values():
             entry.quiet = True
+        self.version += 1
+
+    def hash(self) -> None:
+        """Hash every file of a settled listing; those that can't be read are refused."""
+        for entry in list(self.entries.values()):
             try:
                 with open_inside(self.folder, entry.path) as file:
                     entry.sha256 = hash_file(file)

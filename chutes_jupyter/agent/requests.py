@@ -316,7 +316,8 @@ class Requests:
             file = outputs.open_inside(job.output, header["path"])
         except OSError as error:
             raise Refused("not_found", "%r can't be read: %s" % (header["path"], error)) from error
-        return _send(file, int(header["offset"]))
+        digest = None if header.get("hash") is False else hashlib.sha256()
+        return _send(file, int(header["offset"]), digest)
 
     def _result(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)
@@ -324,7 +325,9 @@ class Requests:
         if not log.terminal or not os.path.exists(job.result):
             return {"state": log.state, "has_value": False}, b""
         fields = {"state": log.state, "has_value": True}
-        return ((dict(fields, **extra), data) for extra, data in _send(open(job.result, "rb"), 0))
+        result = open(job.result, "rb", buffering=0)  # noqa: SIM115 - closed by _send
+        pieces = _send(result, 0, hashlib.sha256())
+        return ((dict(fields, **extra), data) for extra, data in pieces)
 
     def _jobs(self, header: Header, body: bytes) -> Answer:
         limit = min(int(header["limit"]), _JOBS_PAGE)
@@ -356,19 +359,19 @@ class Requests:
         return summary
 
 
-def _send(file: Any, offset: int) -> Iterator[Pair]:
-    """Send a file piece by piece, hashed in the same pass."""
-    digest = hashlib.sha256()
+def _send(file: Any, offset: int, digest: Any) -> Iterator[Pair]:
+    """Send a file piece by piece, hashed in the same pass where the client has no hash yet."""
     with file:
         before = os.fstat(file.fileno())
         file.seek(offset)
         left = max(0, before.st_size - offset)
         while left:
-            data = file.read(min(wire.CHUNK, left))
+            data = file.read(min(wire.MAX_BODY, left))
             if not data:
                 break
             left -= len(data)
-            digest.update(data)
+            if digest is not None:
+                digest.update(data)
             yield {"more": True}, data
         after = os.fstat(file.fileno())
     changed = left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
@@ -377,7 +380,7 @@ def _send(file: Any, offset: int) -> Iterator[Pair]:
             "more": False,
             "size": before.st_size,
             "mtime_ns": before.st_mtime_ns,
-            "sha256": digest.hexdigest(),
+            "sha256": digest.hexdigest() if digest is not None else None,
             "changed": bool(changed),
         },
         b"",

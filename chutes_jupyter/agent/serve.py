@@ -6,6 +6,7 @@ starts another one. It ends when the client closes its input; jobs go on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import selectors
 import signal
@@ -21,6 +22,8 @@ from .requests import Answer, Header, Pair, Refused, Requests
 
 #: Long replies go on only while less than this is waiting to be written, in bytes.
 _BACKLOG = 512 * 1024
+#: So many pieces are written at once: a header and its body go together.
+_PIECES = 16
 _LONGEST_WAIT = 60.0
 #: A wait with no news asks this often whether the job's supervisor still lives, in seconds.
 _CHECK = 2.0
@@ -164,12 +167,14 @@ class Server:
     def _reply(self, header: Header, answer: Answer) -> None:
         number = header.get("id", 0)
         if isinstance(answer, tuple):
-            self._queue(self._frame(number, *answer))
+            self._send(number, *answer)
         elif answer is not None:
             self._streams.append((number, answer))
 
-    def _frame(self, number: int, fields: Dict[str, Any], body: bytes) -> bytes:
-        return wire.encode({"id": number, "ok": True, **fields}, body)
+    def _send(self, number: int, fields: Dict[str, Any], body: bytes) -> None:
+        self._queue(wire.lead({"id": number, "ok": True, **fields}, len(body)))
+        if body:
+            self._queue(body)
 
     def _stream(self) -> None:
         """Let each long reply say one piece in turn, while the channel takes it."""
@@ -180,7 +185,7 @@ class Server:
             except OSError as error:
                 fault = {"code": "io", "message": str(error)}
                 fields, body = {"ok": False, "error": fault}, b""
-            self._queue(self._frame(number, fields, body))
+            self._send(number, fields, body)
             if fields.get("more"):
                 self._streams.append((number, pieces))
 
@@ -192,18 +197,17 @@ class Server:
         """Write what the channel takes now; the selector tells when it takes more."""
         while self._out:
             try:
-                written = os.write(1, self._out[0])
+                written = os.writev(1, list(itertools.islice(self._out, _PIECES)))
             except BlockingIOError:
                 break
             except (BrokenPipeError, ConnectionResetError):
                 self._open = False
                 return
             self._backlog -= written
-            rest = self._out[0][written:]
-            if rest:
-                self._out[0] = rest
-            else:
-                self._out.popleft()
+            while self._out and written >= len(self._out[0]):
+                written -= len(self._out.popleft())
+            if written:
+                self._out[0] = self._out[0][written:]
         self._listen_for_room(bool(self._out))
 
     def _listen_for_room(self, wanted: bool) -> None:

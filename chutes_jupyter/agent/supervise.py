@@ -32,6 +32,8 @@ _FULL = 256 * 1024
 _SCAN_FIRST = 1.0
 #: Outputs are looked at every 2 s at first, and after hours every 30 s.
 _SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
+#: Hashing so many bytes takes a moment that people would notice.
+_LONG_HASH = 64 * 1024 * 1024
 #: What a kernel or an IDE set for itself, and what would only confuse a job.
 _NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
 
@@ -146,7 +148,8 @@ def _recover(job: JobDir) -> None:
         if read_json(job.spec)["upload"]:
             listing = Listing(job.output)
             listing.version = (read_json(job.outputs) or {}).get("version", 0)
-            listing.finish()
+            listing.settle()
+            listing.hash()
             write_json(job.outputs, listing.to_json(final=True))
         events.write(
             "state", state="lost", reason=reason, error=None, has_value=False, durable=True
@@ -367,7 +370,6 @@ class Supervisor:
     def _look_at_outputs(self) -> None:
         began = time.monotonic()
         if self._listing.scan():
-            write_json(self.job.outputs, self._listing.to_json(final=False))
             self._tell_outputs(final=False)
         now = time.monotonic()
         age = now - (self._began or now)
@@ -375,6 +377,7 @@ class Supervisor:
         self._next_scan = now + max(pause, 20 * (now - began))
 
     def _tell_outputs(self, final: bool) -> None:
+        write_json(self.job.outputs, self._listing.to_json(final))
         self.events.write(
             "outputs",
             version=self._listing.version,
@@ -387,8 +390,11 @@ class Supervisor:
         self._log.close()
         self.events.write("state", state="collecting")
         if self.spec["upload"]:
-            self._listing.finish()
-        write_json(self.job.outputs, self._listing.to_json(final=True))
+            self._listing.settle()
+            if self._listing.bytes > _LONG_HASH:
+                # What takes long to hash takes longer to fetch: let that begin.
+                self._tell_outputs(final=False)
+            self._listing.hash()
         self._tell_outputs(final=True)
 
     def _verdict(self) -> Tuple[str, str]:

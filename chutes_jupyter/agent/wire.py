@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 PROTOCOL = 1
 MARKER = b"\0chutes-agent:1\0"
@@ -20,8 +20,6 @@ MARKER = b"\0chutes-agent:1\0"
 MAX_NOISE = 256 * 1024
 MAX_HEADER = 1024 * 1024
 MAX_BODY = 1024 * 1024
-#: The size of a body when bulk data is cut into frames, in bytes.
-CHUNK = 256 * 1024
 
 Header = Dict[str, Any]
 Frame = Tuple[Header, bytes]
@@ -48,17 +46,28 @@ def encode(header: Header, body: bytes = b"") -> bytes:
     WireError
         If header or body is over its limit.
     """
+    return lead(header, len(body)) + body
+
+
+def lead(header: Header, size: int) -> bytes:
+    """Return what comes before the body of a frame, whose size is given; see `encode`."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    if len(text) > MAX_HEADER or len(body) > MAX_BODY:
-        raise WireError("frame of %d + %d bytes is over the limit" % (len(text), len(body)))
-    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
+    if len(text) > MAX_HEADER or size > MAX_BODY:
+        raise WireError("frame of %d + %d bytes is over the limit" % (len(text), size))
+    return _LENGTHS.pack(len(text), size) + text
 
 
 class Decoder:
     """Cut a stream of bytes, fed in any pieces, into frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        # What comes before the body, and how much of that is known to be needed.
+        self._lead = bytearray()
+        self._needed = _LENGTHS.size
+        self._header: Optional[Header] = None
+        # The body so far: bulk data is copied once, when it is whole.
+        self._pieces: List[memoryview] = []
+        self._missing = 0
 
     def feed(self, data: bytes) -> List[Frame]:
         """Take bytes and return the frames that they complete.
@@ -68,27 +77,39 @@ class Decoder:
         WireError
             If a length is over its limit or a header is not a JSON object.
         """
-        self._buffer += data
         frames: List[Frame] = []
-        start = 0
-        size = len(self._buffer)
-        while size - start >= _LENGTHS.size:
-            head, tail = _LENGTHS.unpack_from(self._buffer, start)
-            if head > MAX_HEADER or tail > MAX_BODY:
-                raise WireError("frame of %d + %d bytes is over the limit" % (head, tail))
-            begin = start + _LENGTHS.size
-            if size - begin < head + tail:
-                break
-            middle = begin + head
-            body = bytes(memoryview(self._buffer)[middle : middle + tail])
-            frames.append((_header(self._buffer[begin:middle]), body))
-            start = middle + tail
-        if start:
-            del self._buffer[:start]
-        return frames
+        rest = memoryview(data)
+        while True:
+            while self._header is None:
+                missing = self._needed - len(self._lead)
+                self._lead += rest[:missing]
+                rest = rest[missing:]
+                if len(self._lead) < self._needed:
+                    return frames
+                self._take_lead()
+            self._pieces.append(rest[: self._missing])
+            taken = len(self._pieces[-1])
+            self._missing -= taken
+            rest = rest[taken:]
+            if self._missing:
+                return frames
+            frames.append((self._header, b"".join(self._pieces)))
+            self._header, self._pieces = None, []
+
+    def _take_lead(self) -> None:
+        """Read the lengths, and once it is there the header."""
+        head, tail = _LENGTHS.unpack_from(self._lead)
+        if head > MAX_HEADER or tail > MAX_BODY:
+            raise WireError("frame of %d + %d bytes is over the limit" % (head, tail))
+        self._needed = _LENGTHS.size + head
+        if len(self._lead) == self._needed:
+            self._header = _header(bytes(self._lead[_LENGTHS.size :]))
+            self._missing = tail
+            self._lead = bytearray()
+            self._needed = _LENGTHS.size
 
 
-def _header(data: bytearray) -> Header:
+def _header(data: bytes) -> Header:
     try:
         header = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.agent import wire
 from chutes_jupyter.errors import AgentFailed, RequestRefused
 from chutes_jupyter.replies import LogPiece, parse
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.client.session import Session
 
 #: Small enough that a cancel does not wait behind it.
-PIECE = wire.CHUNK
+PIECE = 256 * 1024
 #: Pieces that are asked for ahead, where it is known that the log has them.
 _AHEAD = 4
 _WAIT = 25.0

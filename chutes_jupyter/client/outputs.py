@@ -58,10 +58,12 @@ class JobOutputs:
         return parse(Listing, reply.header)
 
     @contextlib.asynccontextmanager
-    async def read(self, path: str, offset: int) -> AsyncGenerator[AsyncIterator[Reply], None]:
+    async def read(
+        self, path: str, offset: int, *, hashed: bool
+    ) -> AsyncGenerator[AsyncIterator[Reply], None]:
         """Read a file from `offset` on, over the connection for bulk."""
         await self._bulk.patient_link(self._trouble)
-        fields = {"job": self._live.id, "path": path, "offset": offset}
+        fields = {"job": self._live.id, "path": path, "offset": offset, "hash": hashed}
         async with self._bulk.stream("read", **fields) as frames:
             yield frames
 

@@ -78,8 +78,15 @@ class Source(Protocol):
     async def listing(self) -> Snapshot:
         """Return the newest listing, waiting for the worker as long as it takes."""
 
-    def read(self, path: str, offset: int) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
+    def read(
+        self, path: str, offset: int, *, hashed: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Reply]]:
         """Read a file from `offset` on; leaving early ends the transfer.
+
+        Parameters
+        ----------
+        hashed : bool
+            Whether the worker is to hash what it sends: not needed where it did so before.
 
         Raises
         ------

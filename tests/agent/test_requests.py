@@ -161,6 +161,21 @@ def test_read_goes_on_from_an_offset_and_hashes_what_it_sends(worker: Agent) -> 
     assert body == whole[1_000_000:]
     assert header["sha256"] == hashlib.sha256(body).hexdigest()
     assert (header["size"], header["changed"]) == (len(whole), False)
+    header, body = worker.ask("read", job=job, path="big", offset=1_000_000, hash=False)
+    assert (header["sha256"], body) == (None, whole[1_000_000:])
+
+
+def test_large_outputs_may_be_fetched_while_they_are_hashed(worker: Agent) -> None:
+    job = worker.start(
+        "with open(job_data['output_dir'] + '/big', 'wb') as file: file.truncate(1 << 28)"
+    )
+    events = worker.follow(job)
+    collecting = [event.get("state") for event in events].index("collecting")
+    told = [event for event in events[collecting:] if event["type"] == "outputs"]
+    assert [(event["final"], event["bytes"]) for event in told] == [
+        (False, 1 << 28),
+        (True, 1 << 28),
+    ]
 
 
 def test_upload_false_lists_no_files(worker: Agent) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import shutil
 import subprocess
 import sys
@@ -14,10 +13,12 @@ from chutes_jupyter import JobFunction
 
 from .jobs import hello, run, talk, write
 from .measure import Case
+from .memory import touched
 from .peers import OpenSSH
 
 LINES = 1_000_000
 GIBIBYTE = 1 << 30
+MEMORY = 5 * GIBIBYTE // 2
 PRINT = f"for number in range({LINES}): print('line', number)"
 LINE_BY_LINE = "import sys; sys.stdout.reconfigure(line_buffering=True)"
 
@@ -111,28 +112,17 @@ def output(function: JobFunction, worker: Path) -> Callable[[], float]:
         job = function.submit(size=GIBIBYTE, go=str(go))
         line = next(iter(job.logs(follow=True)))
         assert line.strip() == "written", line
-        touch_memory()
-        began = time.perf_counter()
-        go.touch()
-        job.wait(timeout=300)
-        took = time.perf_counter() - began
+        with touched(MEMORY):
+            began = time.perf_counter()
+            go.touch()
+            job.wait(timeout=300)
+            took = time.perf_counter() - began
         assert (job.output_dir / "large.bin").stat().st_size == GIBIBYTE
         shutil.rmtree(job.output_dir)
         shutil.rmtree(worker / "jobs" / job.id)
         return took
 
     return once
-
-
-def touch_memory() -> None:
-    """Touch more free memory than a copy takes.
-
-    In a virtual machine the first touch of a page may cost ten times the copy into it, and the
-    host takes pages back that are free for seconds: whether they are there would be chance.
-    """
-    with mmap.mmap(-1, 2 * GIBIBYTE) as memory:
-        for start in range(0, len(memory), mmap.PAGESIZE):
-            memory[start] = 1
 
 
 def copy(ssh: OpenSSH, folder: Path) -> Callable[[], float]:
@@ -145,8 +135,8 @@ def copy(ssh: OpenSSH, folder: Path) -> Callable[[], float]:
             with source.open("wb") as file:
                 for _ in range(GIBIBYTE // len(block)):
                     file.write(block)
-        touch_memory()
-        took = ssh.copy(source, target)
+        with touched(MEMORY):
+            took = ssh.copy(source, target)
         assert target.stat().st_size == GIBIBYTE
         target.unlink()
         return took

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 from . import gpu, journal, outputs, processes, supervise, wire
 from .journal import EventLog, JobDir, JournalError
 from .logs import RECORD
+from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
 
 Pair = Tuple[Dict[str, Any], bytes]
@@ -316,8 +317,13 @@ class Requests:
             file = outputs.open_inside(job.output, header["path"])
         except OSError as error:
             raise Refused("not_found", "%r can't be read: %s" % (header["path"], error)) from error
-        digest = None if header.get("hash") is False else hashlib.sha256()
-        return _send(file, int(header["offset"]), digest)
+        offset = int(header["offset"])
+        digest: Optional[Digest] = None
+        if header.get("hash") is not False:
+            large = os.fstat(file.fileno()).st_size - offset >= LARGE
+            listed = large and not offset and self._look(job).state == "collecting"
+            digest = Listed(job, header["path"]) if listed else hashlib.sha256()
+        return send(file, offset, digest)
 
     def _result(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)
@@ -325,8 +331,8 @@ class Requests:
         if not log.terminal or not os.path.exists(job.result):
             return {"state": log.state, "has_value": False}, b""
         fields = {"state": log.state, "has_value": True}
-        result = open(job.result, "rb", buffering=0)  # noqa: SIM115 - closed by _send
-        pieces = _send(result, 0, hashlib.sha256())
+        result = open(job.result, "rb", buffering=0)  # noqa: SIM115 - closed by send
+        pieces = send(result, 0, hashlib.sha256())
         return ((dict(fields, **extra), data) for extra, data in pieces)
 
     def _jobs(self, header: Header, body: bytes) -> Answer:
@@ -357,34 +363,6 @@ class Requests:
             reason=last.get("reason"),
         )
         return summary
-
-
-def _send(file: Any, offset: int, digest: Any) -> Iterator[Pair]:
-    """Send a file piece by piece, hashed in the same pass where the client has no hash yet."""
-    with file:
-        before = os.fstat(file.fileno())
-        file.seek(offset)
-        left = max(0, before.st_size - offset)
-        while left:
-            data = file.read(min(wire.MAX_BODY, left))
-            if not data:
-                break
-            left -= len(data)
-            if digest is not None:
-                digest.update(data)
-            yield {"more": True}, data
-        after = os.fstat(file.fileno())
-    changed = left or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-    yield (
-        {
-            "more": False,
-            "size": before.st_size,
-            "mtime_ns": before.st_mtime_ns,
-            "sha256": digest.hexdigest() if digest is not None else None,
-            "changed": bool(changed),
-        },
-        b"",
-    )
 
 
 def _size(path: str) -> int:

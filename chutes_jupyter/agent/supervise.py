@@ -23,6 +23,7 @@ from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
 from .outputs import Listing
 from .ports import PortTaken, Reservations
+from .sending import LARGE
 
 #: After output, wait this long for more before the next read: wakeups are the whole cost,
 #: here and all the way to the client. Short after a pause, longer in a stream, in seconds.
@@ -32,8 +33,6 @@ _FULL = 256 * 1024
 _SCAN_FIRST = 1.0
 #: Outputs are looked at every 2 s at first, and after hours every 30 s.
 _SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
-#: Hashing so many bytes takes a moment that people would notice.
-_LONG_HASH = 64 * 1024 * 1024
 #: What a kernel or an IDE set for itself, and what would only confuse a job.
 _NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
 
@@ -391,7 +390,7 @@ class Supervisor:
         self.events.write("state", state="collecting")
         if self.spec["upload"]:
             self._listing.settle()
-            if self._listing.bytes > _LONG_HASH:
+            if self._listing.bytes > LARGE:
                 # What takes long to hash takes longer to fetch: let that begin.
                 self._tell_outputs(final=False)
             self._listing.hash()

@@ -19,6 +19,8 @@ Event = Dict[str, Any]
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 _ID = re.compile(r"[0-9a-f]{32}\Z")
+#: What a job may be ended as before it arrived, the first where nobody knows.
+_WITHDRAWN = ("cancelled", "lost")
 
 
 class JournalError(Exception):
@@ -62,6 +64,16 @@ class JobDir:
         """Whether the job was ever claimed here."""
         return os.path.exists(self.spec)
 
+    def withdrawn(self) -> Optional[str]:
+        """Return as what the job was ended before it arrived here, or None; see `withdraw`."""
+        try:
+            with open(self.path, "rb") as file:
+                word = file.read(64).decode("ascii", "replace")
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        # Empty where its writer died right after it had made the file.
+        return word if word in _WITHDRAWN else _WITHDRAWN[0]
+
     def read_spec(self) -> Dict[str, Any]:
         """Return the spec that the job was submitted with."""
         spec = read_json(self.spec)
@@ -73,10 +85,10 @@ class JobDir:
 def job_ids(root: str) -> List[str]:
     """Return the ids of every job under `root`, sorted."""
     try:
-        names = os.listdir(os.path.join(root, "jobs"))
+        with os.scandir(os.path.join(root, "jobs")) as entries:
+            return sorted(e.name for e in entries if _ID.match(e.name) and e.is_dir())
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if _ID.match(name))
 
 
 def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]) -> bool:
@@ -100,12 +112,31 @@ def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]
     try:
         os.rename(fresh, job.path)
     except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+        # ENOTDIR: the mark of `withdraw` stands there.
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
         discard(fresh)
         return False
     sync_folder(os.path.dirname(job.path))
     return True
+
+
+def withdraw(job: JobDir, state: str) -> Optional[str]:
+    """Let a job that has not arrived never start; return as what it was ended, None if it is here.
+
+    A late `submit` may still lie in a dying connection. A plain file in the place of the job
+    directory keeps it out: of the two that come first, the file system lets one alone stand.
+    """
+    if state not in _WITHDRAWN:
+        raise ValueError("a job is withdrawn as one of %s" % (_WITHDRAWN,))
+    os.makedirs(os.path.dirname(job.path), mode=0o700, exist_ok=True)
+    try:
+        fd = os.open(job.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return job.withdrawn()
+    with os.fdopen(fd, "wb") as file:
+        file.write(state.encode("ascii"))
+    return state
 
 
 def discard(path: str) -> None:

@@ -7,12 +7,14 @@ it would wait. It raises `Refused` with a word and a sentence.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from . import gpu, journal, outputs, processes, supervise, wire
@@ -169,7 +171,9 @@ class Requests:
     # -- starting and ending ----------------------------------------------------------
 
     def _stage(self, header: Header, body: bytes) -> Answer:
-        path = self._staged(JobDir(self.root, header["job"]).id)
+        job = JobDir(self.root, header["job"])
+        _refuse_withdrawn(job)
+        path = self._staged(job.id)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -188,8 +192,10 @@ class Requests:
         job = JobDir(self.root, spec["id"])
         known = job.exists()
         if not known:
+            _refuse_withdrawn(job)
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             known = not self._claim(job, spec, body)
+            _refuse_withdrawn(job)
         if known and job.read_spec() != spec:
             raise Refused("other_spec", "job %s is known here with another spec" % job.id)
         log = self._look(job)
@@ -219,6 +225,10 @@ class Requests:
         return journal.claim(self.root, spec, body, staged)
 
     def _cancel(self, header: Header, body: bytes) -> Answer:
+        if header.get("withdraw"):
+            ended = self._withdraw(header)
+            if ended is not None or header["withdraw"] != "cancelled":
+                return {"state": None, "withdrawn": ended}, b""
         job = self._job(header)
         log = self._look(job)
         if not log.terminal:
@@ -234,6 +244,20 @@ class Requests:
                     os.close(fd)
         log.refresh()
         return {"state": log.state}, b""
+
+    def _withdraw(self, header: Header) -> Optional[str]:
+        """Keep a job out that is not here yet; return as what it is ended, None if it is here."""
+        job = JobDir(self.root, header["job"])
+        staged = self._staged(job.id)
+        with contextlib.suppress(FileNotFoundError):
+            # Its payload is arriving, piece by piece: that is not a job that got lost.
+            if time.time() - os.stat(staged).st_mtime < float(header.get("quiet", 0)):
+                return None
+        ended = None if job.exists() else journal.withdraw(job, header["withdraw"])
+        if ended is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+        return ended
 
     # -- reading ----------------------------------------------------------------------
 
@@ -363,6 +387,13 @@ class Requests:
             reason=last.get("reason"),
         )
         return summary
+
+
+def _refuse_withdrawn(job: JobDir) -> None:
+    state = job.withdrawn()
+    if state is not None:
+        code = "withdrawn" if state == "cancelled" else "given_up"
+        raise Refused(code, "job %s was ended as %s before it arrived here" % (job.id, state))
 
 
 def _size(path: str) -> int:

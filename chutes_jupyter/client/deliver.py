@@ -24,6 +24,31 @@ _PATIENCE = 300.0
 _TRIES = 3
 
 
+#: What the worker calls a job that was ended before it arrived, and as what that was.
+_WITHDRAWN = {"withdrawn": "cancelled", "given_up": "lost"}
+#: While pieces of its payload arrive, a job is not given up, in seconds since the last one.
+_QUIET = 120.0
+
+
+async def withdraw(session: Session, live: Live, state: str) -> str | None:
+    """Let a job never start on its worker, and return as what it is ended there.
+
+    A submit that was sent may still lie in a connection that is dying, and arrive after this:
+    so the worker remembers. If it has the job already, this is None, and `cancelled` cancels it
+    like any cancel, while one that was to be given up as `lost` goes on.
+    """
+    fields = {"quiet": _QUIET} if state == "lost" else {}
+    reply = await session.persist(
+        "cancel",
+        trouble=lambda reason: live.set(trouble=reason),
+        job=live.id,
+        withdraw=state,
+        **fields,
+    )
+    ended = reply.header.get("withdrawn")
+    return ended if ended in _WITHDRAWN.values() else None
+
+
 @dataclass(frozen=True)
 class Submission:
     """A job as it goes to its worker.
@@ -51,7 +76,12 @@ class Undeliverable(Exception):
 
 
 class Withdrawn(Exception):
-    """The job was cancelled before the worker had it."""
+    """The job was ended before the worker had it, and the worker keeps it out from now on."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        #: As what it was ended.
+        self.state = state
 
 
 class Delivery:
@@ -84,7 +114,7 @@ class Delivery:
         Undeliverable
             If it can't start, with the reason.
         Withdrawn
-            If it was cancelled, and the worker never had it.
+            If it was ended, here or by another process, and the worker never had it.
         """
         tries = 0
         while True:
@@ -92,6 +122,8 @@ class Delivery:
             try:
                 return await self._once()
             except RequestRefused as error:
+                if error.code in _WITHDRAWN:
+                    raise Withdrawn(_WITHDRAWN[error.code]) from error
                 raise Undeliverable(str(error)) from error
             except ChuteError as error:
                 again = isinstance(error, ConnectionLost) and tries < _TRIES
@@ -121,14 +153,11 @@ class Delivery:
 
     async def _withdraw(self) -> None:
         """Raise if the worker does not have the job; otherwise it is delivered, and cancelled."""
-        if not self.sent:
-            raise Withdrawn
-        try:
-            await self._session.request("cancel", job=self._live.id)
-        except RequestRefused as error:
-            if error.code == "unknown_job":
-                raise Withdrawn from error
-            raise
+        ended = "cancelled"
+        if self.sent:
+            ended = await withdraw(self._session, self._live, ended) or ""
+        if ended:
+            raise Withdrawn(ended)
 
     async def _check_needs(self) -> None:
         selector = self._submission.node_selector

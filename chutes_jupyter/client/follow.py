@@ -8,7 +8,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.client.deliver import Delivery, Submission, Undeliverable, Withdrawn
+from chutes_jupyter.client.deliver import (
+    Delivery,
+    Submission,
+    Undeliverable,
+    Withdrawn,
+    withdraw,
+)
 from chutes_jupyter.client.doors import Doors
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
@@ -31,6 +37,7 @@ _WAIT = 25.0
 _ON_ITS_WAY = 120.0
 _ON_ITS_WAY_PAUSE = 1.0
 NEVER_REACHED = "never reached the worker"
+_WITHDRAWN = {"cancelled": "cancelled before the worker had it", "lost": NEVER_REACHED}
 _MAX_REFUSED = 20
 
 _log = logging.getLogger(__name__)
@@ -177,8 +184,8 @@ class Follower:
             await self._delivering
         except Undeliverable as error:
             await self._end_here("failed", str(error))
-        except Withdrawn:
-            await self._end_here("cancelled", "cancelled before the worker had it")
+        except Withdrawn as end:
+            await self._end_here(end.state, _WITHDRAWN[end.state])
         except asyncio.CancelledError:
             if not live.cancel_asked or delivery.sent:
                 self._delivering.cancel()
@@ -232,12 +239,19 @@ class Follower:
             if not live.terminal:
                 await self._end_here("lost", "the worker has no record of it any more")
             live.set(seen=live.event)
-        elif time.time() - live.created > _ON_ITS_WAY:
-            await self._end_here("lost", NEVER_REACHED)
-        else:
-            live.set(checked=True)
-            await asyncio.sleep(_ON_ITS_WAY_PAUSE)
+            return True
+        live.set(checked=True)
+        if time.time() - live.created > _ON_ITS_WAY and await self._withdraw("lost"):
+            return True
+        await asyncio.sleep(_ON_ITS_WAY_PAUSE)
         return True
+
+    async def _withdraw(self, state: str) -> bool:
+        """End a job that its worker does not have; return whether it will never start there."""
+        ended = await withdraw(self.control, self.live, state)
+        if ended and not self.live.terminal:
+            await self._end_here(ended, _WITHDRAWN[ended])
+        return ended is not None
 
     async def _end_here(self, state: str, reason: str) -> None:
         self.live.end_here(state, reason)
@@ -260,14 +274,18 @@ class Follower:
         await self._send_cancel()
 
     async def _send_cancel(self) -> None:
-        try:
-            await self.control.persist("cancel", trouble=self._trouble, job=self.live.id)
-        except RequestRefused as error:
-            if error.code != "unknown_job":
-                raise
-            if not self.live.acknowledged:
-                self.live.notice("not cancelled: the worker does not have the job (yet)")
-        self.live.set(cancel_sent=True)
+        live = self.live
+        if not live.acknowledged:
+            # Another process submits it, or died while it did: it must not start any more.
+            await self._withdraw("cancelled")
+        else:
+            try:
+                await self.control.persist("cancel", trouble=self._trouble, job=live.id)
+            except RequestRefused as error:
+                if error.code != "unknown_job":
+                    raise
+                # Following it finds out what that means.
+        live.set(cancel_sent=True)
 
     # -- its outputs ------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "MAX_FILES",
+    "OTHER_FORMAT",
     "Entry",
     "Event",
     "EventPage",
@@ -35,11 +37,14 @@ __all__ = [
     "Refusal",
     "RemoteError",
     "Submitted",
+    "Unreadable",
     "parse",
     "path_fault",
     "printable",
 ]
 
+#: The agent's word for a job directory of a format that it does not know.
+OTHER_FORMAT = "other_format"
 _MAX_COUNT = 2**53
 _MAX_SIZE = 2**63 - 1
 #: The agent lists no more files, and paths that long fit on no file system.

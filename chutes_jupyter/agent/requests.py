@@ -16,7 +16,7 @@ import sys
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from . import gpu, journal, outputs, processes, supervise, wire
-from .journal import EventLog, JobDir, JournalError
+from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .logs import RECORD
 from .template import TemplateDied, Templates
 
@@ -90,6 +90,8 @@ class Requests:
             return operation(header, body)
         except (KeyError, TypeError, ValueError) as error:
             raise Refused("bad_request", "%s: %r" % (header.get("op"), error)) from error
+        except OtherFormat as error:
+            raise Refused("other_format", str(error)) from error
         except JournalError as error:
             raise Refused("unknown_job", str(error)) from error
         except OSError as error:
@@ -185,6 +187,7 @@ class Requests:
     def _submit(self, header: Header, body: bytes) -> Answer:
         spec = header["spec"]
         job = JobDir(self.root, spec["id"])
+        job.check_format()
         known = job.exists()
         if not known:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
@@ -240,6 +243,7 @@ class Requests:
         job = JobDir(self.root, header["job"])
         if not job.exists():
             raise Refused("unknown_job", "no job %s on this worker" % job.id)
+        job.check_format()
         return job
 
     def _look(self, job: JobDir) -> EventLog:
@@ -333,12 +337,18 @@ class Requests:
         limit = min(int(header["limit"]), _JOBS_PAGE)
         ids = [name for name in journal.job_ids(self.root) if name > header["after"]]
         page = ids[:limit]
-        return {
-            "jobs": [self._summary(JobDir(self.root, name)) for name in page],
-            "next": page[-1] if len(ids) > limit else None,
-        }, b""
+        found, unreadable = [], []
+        for name in page:
+            try:
+                found.append(self._summary(JobDir(self.root, name)))
+            except (JournalError, KeyError, TypeError, ValueError, OSError) as error:
+                # One that can't be read must not hide the others.
+                unreadable.append({"id": name, "reason": str(error)[:1000]})
+        more = page[-1] if len(ids) > limit else None
+        return {"jobs": found, "next": more, "unreadable": unreadable}, b""
 
     def _summary(self, job: JobDir) -> Dict[str, Any]:
+        job.check_format()
         spec = job.read_spec()
         log = EventLog(job)
         log.refresh()

@@ -13,6 +13,7 @@ import base64
 import functools
 import hashlib
 import io
+import re
 import shlex
 import struct
 import sys
@@ -38,6 +39,8 @@ _TOO_OLD = 93
 _NO_PYTHON = 94
 _STANDIN = "standin.py"
 _LENGTH = struct.Struct("!I")
+#: What an agent of another protocol says first.
+_OTHER_MARKER = re.compile(rb"\0chutes-agent:([0-9]{1,9})\0")
 
 # One line, without ', !, \ and line breaks, so that it means the same to every login shell that
 # reads it on its way to /bin/sh. $1 is the loader; what follows are the names to try. A name
@@ -216,6 +219,8 @@ async def _until_marker(process: Process, connection: Connection, worker: Worker
             if after:
                 raise AgentFailed(f"{connection.description}: the agent spoke before it was asked.")
             return
+        if other := _OTHER_MARKER.search(seen):
+            raise other_protocol(connection.description, int(other[1]))
         if not sent and NEED in seen:
             sent = True
             await _send_agent(process)
@@ -252,6 +257,16 @@ async def _failed(
         )
     ending = "" if status is None else f" (exit status {status})"
     return AgentFailed(f"{where}: the agent did not start{ending}.{_last_words(process, seen)}")
+
+
+def other_protocol(where: str, number: int) -> AgentFailed:
+    """Return the error for an agent that speaks another protocol than this version."""
+    folder = f"agents/{agent_bundle()[0]}"
+    return AgentFailed(
+        f"The agent on {where} speaks protocol {number}, and this chutes_jupyter speaks "
+        f"{wire.PROTOCOL}: somebody changed what lies in {folder} below the worker's folder "
+        f"({DEFAULT_ROOT} by default). Remove {folder} there; it is sent again."
+    )
 
 
 def _last_words(process: Process, seen: bytes) -> str:

@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chutes_jupyter.harmless import harmless
+
 __all__ = [
     "AgentFailed",
     "CaptureError",
@@ -112,7 +114,16 @@ class UsageError(ChuteError):
 
 
 class WorkerError(ChuteError):
-    """A worker could not be reached or used."""
+    """A worker could not be reached or used.
+
+    Parameters
+    ----------
+    message : str
+        What happened. It may quote a worker: what a terminal would obey is taken out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(harmless(message))
 
 
 class ConnectFailed(WorkerError):
@@ -167,7 +178,7 @@ class RequestRefused(WorkerError):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        self.code = code
+        self.code = harmless(code, lines=False)
         super().__init__(message)
 
 

@@ -161,7 +161,7 @@ class Job(JobFacts):
                 raise self._late(timeout) from None
         return self._value
 
-    def _keep(self, data: bytes | None) -> None:
+    def _keep(self, data: bytes | bytearray | None) -> None:
         try:
             self._value = None if data is None else codec.loads(data)
         except codec.CodecError as error:
@@ -376,6 +376,8 @@ def attach(text: str, *, mirror: bool = True) -> Job:
     ------
     JobNotFound
         If there is none that can be found, or more than one.
+    RequestRefused
+        If a newer version has started it, and this one can't read it.
     """
     return Job(portal.call(current_client().attach, text, mirror=mirror))
 

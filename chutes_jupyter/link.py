@@ -29,6 +29,8 @@ PATIENCE = 60.0
 _QUEUED = 16
 _READ = 256 * 1024
 _MAX_MESSAGE = 64 * 1024
+#: What a piece of a long answer may carry besides its bytes: many of them lie here unread.
+_MAX_FIELDS, _MAX_FIELD = 32, 256
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,10 @@ class AgentLink:
         """
         number = next(self._numbers)
         pending = _Pending()
-        frame = wire.encode({**fields, "id": number, "op": op}, body)
+        try:
+            frame = wire.encode({**fields, "id": number, "op": op}, body)
+        except wire.WireError as error:
+            raise RequestRefused("too_large", f"{op!r} can't be sent: {error}") from error
         allowed = patience + float(fields.get("wait", 0) or 0)
         self._check()
         self._pending[number] = pending
@@ -225,6 +230,8 @@ class AgentLink:
         pending = self._pending.get(number) if type(number) is int else None
         if pending is None or not _is_reply(header):
             raise AgentFailed(f"The agent on {self.name} sent a reply that nobody asked for.")
+        if header.get("more") and header["ok"] and not (body and _is_small(header)):
+            raise AgentFailed(f"The agent on {self.name} sent a long answer without bytes.")
         reply = Reply(header, body)
         if not header["ok"] or not reply.more:
             # An error is the last frame, whatever it says.
@@ -246,6 +253,15 @@ class AgentLink:
                 pending.wake()
             self._over.set()
         return failure
+
+
+def _is_small(header: wire.Header) -> bool:
+    return len(header) <= _MAX_FIELDS and all(
+        len(field) <= _MAX_FIELD
+        if isinstance(field, str)
+        else not isinstance(field, (list, dict)) and (type(field) is not int or abs(field) < 2**64)
+        for field in header.values()
+    )
 
 
 def _is_reply(header: wire.Header) -> bool:

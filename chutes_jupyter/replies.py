@@ -11,15 +11,18 @@ import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from chutes_jupyter.errors import AgentFailed
-from chutes_jupyter.models import TERMINAL
+from chutes_jupyter.harmless import harmless
+from chutes_jupyter.models import PORT_RANGE, SSH_PORT, TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "MAX_FILES",
+    "OTHER_FORMAT",
     "Entry",
     "Event",
     "EventPage",
@@ -34,25 +37,55 @@ __all__ = [
     "Refusal",
     "RemoteError",
     "Submitted",
+    "Unreadable",
     "parse",
     "path_fault",
     "printable",
 ]
 
+#: The agent's word for a job directory of a format that it does not know.
+OTHER_FORMAT = "other_format"
 _MAX_COUNT = 2**53
 _MAX_SIZE = 2**63 - 1
+#: The agent lists no more files, and paths that long fit on no file system.
+MAX_FILES = 200_000
+_MAX_PATH = 4096
+_MAX_PARTS = 100
+#: The last second of the year 9999: later ones can't be shown as a date.
+_MAX_TIME = 253_402_300_799
+
+
+def _shown(lines: bool) -> BeforeValidator:
+    """Return what makes text fit to be shown, before anything else looks at it."""
+    return BeforeValidator(lambda v: harmless(v, lines=lines) if isinstance(v, str) else v)
+
+
+def _may_be_declared(number: int) -> int:
+    low, high = PORT_RANGE
+    if number != SSH_PORT and not low <= number <= high:
+        raise ValueError(f"no job may have port {number}")
+    return number
+
 
 Count = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
 Size = Annotated[int, Field(ge=0, le=_MAX_SIZE)]
 Nanoseconds = Annotated[int, Field(ge=-_MAX_SIZE, le=_MAX_SIZE)]
-Time = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Word = Annotated[str, Field(max_length=256)]
-Text = Annotated[str, Field(max_length=64 * 1024)]
-LongText = Annotated[str, Field(max_length=1024 * 1024)]
+Time = Annotated[float, Field(ge=0, le=_MAX_TIME, allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=256), _shown(lines=False)]
+Text = Annotated[str, Field(max_length=64 * 1024), _shown(lines=True)]
+LongText = Annotated[str, Field(max_length=1024 * 1024), _shown(lines=True)]
 # In these patterns `$` is the very end: the engine is Rust's.
 JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 JobName = Annotated[str, Field(pattern=r"^[^\W\d]\w{0,199}$")]
+PortName = Annotated[str, Field(pattern=r"^[a-z]+[0-9]*$", max_length=256)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+Path = Annotated[
+    str,
+    Field(max_length=16 * 1024),
+    # Not `harmless`: a line end is a part of the name.
+    BeforeValidator(lambda v: printable(v) if isinstance(v, str) else v),
+]
 WorkerState = Literal[
     "starting",
     "running",
@@ -98,7 +131,7 @@ class Event(_Reply):
     bytes: Size = 0
     final: bool = False
     name: Word | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: PortNumber | None = None
     ready: bool = False
 
     def fault(self) -> str | None:
@@ -136,28 +169,18 @@ class LogPiece(_Reply):
 class Entry(_Reply):
     """One file of a listing. Its path is checked by `path_fault`, where it becomes a file."""
 
-    path: Annotated[str, Field(max_length=16 * 1024)]
+    path: Path
     size: Size
     mtime_ns: Nanoseconds
     sha256: Sha256 | None
     quiet: bool
 
-    @field_validator("path", mode="before")
-    @classmethod
-    def _no_surrogates(cls, value: object) -> object:
-        return printable(value) if isinstance(value, str) else value
-
 
 class Refusal(_Reply):
     """A name in the output folder that brings no file, and why."""
 
-    path: Annotated[str, Field(max_length=16 * 1024)]
+    path: Path
     reason: Text
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _no_surrogates(cls, value: object) -> object:
-        return printable(value) if isinstance(value, str) else value
 
 
 class Listing(_Reply):
@@ -165,7 +188,7 @@ class Listing(_Reply):
 
     version: Count
     final: bool
-    total: Annotated[int, Field(ge=0, le=1_000_000)]
+    total: Annotated[int, Field(ge=0, le=MAX_FILES)]
     entries: Annotated[list[Entry], Field(max_length=10_000)]
     refused: Annotated[list[Refusal], Field(max_length=10_000)]
 
@@ -222,10 +245,10 @@ class Info(_Reply):
 
 
 class JobPort(_Reply):
-    """A port as the worker's copy of the spec has it."""
+    """A port as the worker's copy of the spec has it; one that no job may declare is refused."""
 
-    name: Word
-    port: Annotated[int, Field(ge=1, le=65535)]
+    name: PortName
+    port: Annotated[PortNumber, AfterValidator(_may_be_declared)]
     proto: Literal["tcp", "udp", "http"]
 
 
@@ -251,11 +274,19 @@ class JobStatus(_Reply):
         return self.state in TERMINAL
 
 
+class Unreadable(_Reply):
+    """A job that this version can't read, and why."""
+
+    id: JobId
+    reason: Text
+
+
 class JobPage(_Reply):
     """The reply to `jobs`."""
 
     jobs: Annotated[list[JobStatus], Field(max_length=10_000)]
     next: JobId | None
+    unreadable: Annotated[list[Unreadable], Field(max_length=10_000)] = []
 
 
 Model = TypeVar("Model", bound=_Reply)
@@ -272,9 +303,10 @@ def parse(model: type[Model], header: Mapping[str, Any]) -> Model:
     try:
         reply = model.model_validate(header)
     except (ValidationError, RecursionError) as error:
+        # Not from `error`, which quotes what came.
         raise AgentFailed(
             f"The worker's agent sent a malformed reply ({model.__name__}): {_first(error)}"
-        ) from error
+        ) from None
     if isinstance(reply, EventPage):
         for event in reply.events:
             if fault := event.fault():
@@ -316,7 +348,10 @@ def path_fault(path: str, *, windows: bool = sys.platform == "win32") -> str | N
         return "an absolute path"
     if "\ufffd" in path:
         return "the name is not UTF-8"
-    for part in path.split("/"):
+    parts = path.split("/")
+    if len(path) > _MAX_PATH or len(parts) > _MAX_PARTS:
+        return "a path that is too long"
+    for part in parts:
         if fault := _part_fault(part, windows):
             return fault
     return None

@@ -17,9 +17,10 @@ import json
 import re
 import struct
 import sys
+from collections import Counter
 from typing import Any, Callable, Dict, List, Tuple, Union
 
-from . import arrays
+from . import arrays, wire
 from .arrays import Buffer
 from .refusals import ELEMENT, KEY, CodecError, Place, Words, malformed, name_of, refusal
 
@@ -27,6 +28,9 @@ __all__ = ["MAX_DEPTH", "CodecError", "dumps", "loads"]
 
 #: The last byte is the version of the format.
 MAGIC = b"\x93chutes\x01"
+#: So many different keys of a dict or set may have one and the same hash. Strings can't be
+#: made so, numbers and tuples can: each more takes longer than the one before.
+MAX_EQUAL_HASHES = 256
 #: How deep lists, dicts and the like may lie within each other.
 MAX_DEPTH = 200
 
@@ -35,7 +39,6 @@ _DOUBLE = struct.Struct("!d")
 _SMALL = 1 << 63
 #: Numbers in the header have 19 digits at the most; reading a huge one takes quadratic time.
 _HUGE_NUMBER = re.compile(rb"[0-9]{400}")
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 def dumps(value: object, name: str = "value") -> bytes:
@@ -125,24 +128,12 @@ def _split(data: memoryview) -> Tuple[bytes, List[memoryview]]:
 
 
 def _parse(header: bytes) -> Any:
-    if sys.getrecursionlimit() > 2000:
-        # Someone raised the limit: the parser would overflow the C stack instead of raising.
-        _check_depth(header)
+    # Where someone raised the limit, the parser would overflow the C stack instead of raising.
+    if sys.getrecursionlimit() > 2000 and wire.depth(header) > MAX_DEPTH + 10:
+        raise malformed("nested too deeply")
     if _HUGE_NUMBER.search(header):
         return json.loads(header.decode("utf-8"), parse_int=_short_int, parse_constant=_no_number)
     return json.loads(header.decode("utf-8"), parse_constant=_no_number)
-
-
-def _check_depth(header: bytes) -> None:
-    depth = 0
-    for token in _BRACKETS.finditer(header):
-        mark = token.group()
-        if mark in (b"[", b"{"):
-            depth += 1
-            if depth > MAX_DEPTH + 10:
-                raise malformed("nested too deeply")
-        elif mark in (b"]", b"}"):
-            depth -= 1
 
 
 def _short_int(digits: str) -> int:
@@ -297,8 +288,11 @@ class _Reader:
         value = self.value
         items = [value(item, depth + 1) for item in node[1:]]
         if tag in _MAKERS:
+            if tag in ("set", "frozenset"):
+                _check_hashes(items)
             return _MAKERS[tag](items)
         if tag == "dict" and len(items) % 2 == 0:
+            _check_hashes(items[::2])
             return dict(zip(items[::2], items[1::2]))
         if tag in arrays.TAGS and len(items) == 1:
             return arrays.unpack(tag, items[0], self._next())
@@ -313,6 +307,14 @@ class _Reader:
         if blob is None:
             raise malformed("a blob is missing")
         return blob
+
+
+def _check_hashes(keys: List[Any]) -> None:
+    """Refuse keys that were made to collide: a dict of them would take hours to build."""
+    if len(keys) <= MAX_EQUAL_HASHES or all(type(key) is str for key in keys):
+        return
+    if max(Counter(map(hash, keys)).values()) > MAX_EQUAL_HASHES:
+        raise malformed("too many keys of one hash")
 
 
 _RAW: Dict[str, Callable[[memoryview], Union[str, int, bytes, bytearray]]] = {

@@ -17,6 +17,11 @@ from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
 Event = Dict[str, Any]
 
+#: The format of a job directory. It goes up when an agent that knows only the old one would
+#: misread the new: another meaning of a file, a new state, another lock. New files, new types
+#: of events and new fields change nothing for those who don't know them, so they don't count.
+FORMAT = 1
+
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 #: What a job may be ended as before it arrived, the first where nobody knows.
@@ -25,6 +30,10 @@ _WITHDRAWN = ("cancelled", "lost")
 
 class JournalError(Exception):
     """The job directory isn't there, or isn't what it should be."""
+
+
+class OtherFormat(JournalError):
+    """The job directory is of a format that this agent does not read."""
 
 
 class JobDir:
@@ -44,6 +53,7 @@ class JobDir:
         self.root = root
         self.id = job_id
         self.path = os.path.join(root, "jobs", job_id)
+        self.format = os.path.join(self.path, "format")
         self.spec = os.path.join(self.path, "spec.json")
         self.payload = os.path.join(self.path, "payload.bin")
         self.events = os.path.join(self.path, "events.jsonl")
@@ -73,6 +83,21 @@ class JobDir:
             return None
         # Empty where its writer died right after it had made the file.
         return word if word in _WITHDRAWN else _WITHDRAWN[0]
+
+    def check_format(self) -> None:
+        """Raise `OtherFormat` unless this agent reads the directory."""
+        try:
+            with open(self.format, "rb") as file:
+                number = int(file.read(20))
+        except FileNotFoundError:
+            return  # from before formats were numbered
+        except ValueError:
+            number = -1
+        if not 1 <= number <= FORMAT:
+            raise OtherFormat(
+                "job %s was started by a newer chutes_jupyter (journal %d; this one reads %d): "
+                "upgrade here with  pip install -U chutes_jupyter" % (self.id, number, FORMAT)
+            )
 
     def read_spec(self) -> Dict[str, Any]:
         """Return the spec that the job was submitted with."""
@@ -106,6 +131,7 @@ def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]
         write_bytes(os.path.join(fresh, "payload.bin"), payload)
     else:
         os.rename(staged, os.path.join(fresh, "payload.bin"))
+    write_bytes(os.path.join(fresh, "format"), b"%d\n" % FORMAT)
     write_json(os.path.join(fresh, "spec.json"), spec)
     for name in ("output", "tmp", "work"):
         os.mkdir(os.path.join(fresh, name), 0o700)

@@ -18,7 +18,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from . import gpu, journal, outputs, processes, supervise, wire
-from .journal import EventLog, JobDir, JournalError
+from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .logs import RECORD
 from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
@@ -93,6 +93,8 @@ class Requests:
             return operation(header, body)
         except (KeyError, TypeError, ValueError) as error:
             raise Refused("bad_request", "%s: %r" % (header.get("op"), error)) from error
+        except OtherFormat as error:
+            raise Refused("other_format", str(error)) from error
         except JournalError as error:
             raise Refused("unknown_job", str(error)) from error
         except OSError as error:
@@ -191,7 +193,9 @@ class Requests:
         spec = header["spec"]
         job = JobDir(self.root, spec["id"])
         known = job.exists()
-        if not known:
+        if known:
+            job.check_format()
+        else:
             _refuse_withdrawn(job)
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             known = not self._claim(job, spec, body)
@@ -265,6 +269,7 @@ class Requests:
         job = JobDir(self.root, header["job"])
         if not job.exists():
             raise Refused("unknown_job", "no job %s on this worker" % job.id)
+        job.check_format()
         return job
 
     def _look(self, job: JobDir) -> EventLog:
@@ -363,12 +368,18 @@ class Requests:
         limit = min(int(header["limit"]), _JOBS_PAGE)
         ids = [name for name in journal.job_ids(self.root) if name > header["after"]]
         page = ids[:limit]
-        return {
-            "jobs": [self._summary(JobDir(self.root, name)) for name in page],
-            "next": page[-1] if len(ids) > limit else None,
-        }, b""
+        found, unreadable = [], []
+        for name in page:
+            try:
+                found.append(self._summary(JobDir(self.root, name)))
+            except (JournalError, KeyError, TypeError, ValueError, OSError) as error:
+                # One that can't be read must not hide the others.
+                unreadable.append({"id": name, "reason": str(error)[:1000]})
+        more = page[-1] if len(ids) > limit else None
+        return {"jobs": found, "next": more, "unreadable": unreadable}, b""
 
     def _summary(self, job: JobDir) -> Dict[str, Any]:
+        job.check_format()
         spec = job.read_spec()
         log = EventLog(job)
         log.refresh()

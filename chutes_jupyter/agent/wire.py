@@ -11,7 +11,9 @@ it and is dropped.
 from __future__ import annotations
 
 import json
+import re
 import struct
+import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 PROTOCOL = 1
@@ -20,6 +22,12 @@ MARKER = b"\0chutes-agent:1\0"
 MAX_NOISE = 256 * 1024
 MAX_HEADER = 1024 * 1024
 MAX_BODY = 1024 * 1024
+#: How deep a header may be nested, where the interpreter would allow more than is safe.
+MAX_DEPTH = 500
+_USUAL = 2000
+# A string that never ends is one up to the end: looking for each quote's partner again would
+# take quadratic time.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 Header = Dict[str, Any]
 Frame = Tuple[Header, bytes]
@@ -110,6 +118,9 @@ class Decoder:
 
 
 def _header(data: bytes) -> Header:
+    if sys.getrecursionlimit() > _USUAL and depth(data) > MAX_DEPTH:
+        # Someone raised the limit: the parser would overflow the C stack instead of raising.
+        raise WireError("frame header is nested too deeply")
     try:
         header = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -117,3 +128,16 @@ def _header(data: bytes) -> Header:
     if not isinstance(header, dict):
         raise WireError("frame header is not an object")
     return header
+
+
+def depth(data: bytes) -> int:
+    """Return how deep brackets lie within each other in what may be a JSON text."""
+    present = deepest = 0
+    for token in _BRACKETS.finditer(data):
+        mark = token.group()
+        if mark in (b"[", b"{"):
+            present += 1
+            deepest = max(deepest, present)
+        elif mark in (b"]", b"}"):
+            present -= 1
+    return deepest

@@ -39,6 +39,9 @@ _ON_ITS_WAY_PAUSE = 1.0
 NEVER_REACHED = "never reached the worker"
 _WITHDRAWN = {"cancelled": "cancelled before the worker had it", "lost": NEVER_REACHED}
 _MAX_REFUSED = 20
+#: The pause after an answer that came at once and brought nothing, in seconds: no sound agent
+#: gives one.
+_NOTHING = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -208,6 +211,7 @@ class Follower:
     async def _next_events(self) -> bool:
         """Read the next events, waiting for them; return whether the job has ended."""
         live = self.live
+        asked = time.monotonic()
         reply = await self.control.persist(
             "events", trouble=self._trouble, job=live.id, after=live.seen, wait=_WAIT
         )
@@ -219,6 +223,8 @@ class Follower:
             await self._records.save(live)
         else:
             await self._records.confirm(live)
+        if not page.events and not page.terminal and time.monotonic() - asked < _NOTHING:
+            await asyncio.sleep(_NOTHING)
         last = page.events[-1].state if page.events else None
         return page.terminal and (not page.events or last in TERMINAL)
 

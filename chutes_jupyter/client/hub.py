@@ -23,11 +23,12 @@ from chutes_jupyter.errors import (
     ChuteError,
     ConnectionLost,
     JobNotFound,
+    RequestRefused,
     ResultError,
     UnknownWorker,
 )
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.replies import Hello, Info, JobPage, JobStatus, ReadEnd, parse
+from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, JobPage, JobStatus, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ _BULK_IDLE = 30.0
 #: How long a worker may take to say which jobs it has, in seconds.
 _ASK_PATIENCE = 10.0
 _MAX_RESULT = 4 * 1024**3
+#: No more jobs of one worker are looked at.
+_MAX_JOBS = 200_000
+#: Beside what else the outputs of a job may lie; see `_notebook_folder`.
+_NOTEBOOKS = {".ipynb", ".py"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class JobClient:
         self._sessions: dict[tuple[str, str | None, str | None], tuple[Session, Session]] = {}
         self._followers: dict[str, Follower] = {}
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="chutes mirror")
+        #: The jobs that workers have and this version can't read, with the reason.
+        self._unreadable: dict[str, str] = {}
 
     # -- jobs -------------------------------------------------------------------------
 
@@ -86,6 +93,8 @@ class JobClient:
         JobNotFound
             If neither this machine nor a worker that can be reached knows it, or more than
             one begins so.
+        RequestRefused
+            If another version has started it, and this one can't read it.
         """
         record = await self._find(text)
         live = self._known(record)
@@ -94,6 +103,8 @@ class JobClient:
             # What the store knew may be old; an unreachable worker is shown as such.
             async with asyncio.timeout(_ASK_PATIENCE):
                 await live.until(lambda: live.checked or live.trouble is not None or live.over)
+        if isinstance(live.broken, RequestRefused) and live.broken.code == OTHER_FORMAT:
+            raise live.broken
         return live
 
     async def _find(self, text: str) -> JobRecord:
@@ -106,9 +117,17 @@ class JobClient:
             try:
                 return await asyncio.to_thread(self.store.find, text)
             except JobNotFound:
+                self._check_readable(text)
                 if not silent:
                     raise
                 raise JobNotFound(f"{error} Not asked: {'; '.join(silent)}") from None
+
+    def _check_readable(self, text: str) -> None:
+        """Raise if `text` means a job that a worker has and this version can't read."""
+        begin = text.strip().rpartition("-")[2].lower()
+        for job, reason in self._unreadable.items():
+            if begin and job.startswith(begin):
+                raise RequestRefused(OTHER_FORMAT, reason)
 
     def _begins(self, text: str) -> bool:
         wanted = text.strip()
@@ -139,14 +158,17 @@ class JobClient:
         control, _ = self._session(worker)
         try:
             async with asyncio.timeout(_ASK_PATIENCE):
-                after = ""
-                while True:
+                after, seen = "", 0
+                while seen < _MAX_JOBS:
                     reply = await control.request("jobs", after=after, limit=500)
                     page = parse(JobPage, reply.header)
                     await asyncio.to_thread(self._merge, worker, control.hello, page.jobs)
+                    self._unreadable.update({job.id: job.reason for job in page.unreadable})
                     if page.next is None or page.next <= after:
                         return None
                     after = page.next
+                    seen += max(1, len(page.jobs) + len(page.unreadable))
+                return f"it has more than {_MAX_JOBS:,} jobs; the others are not looked at"
         except TimeoutError:
             return "no answer"
         except ChuteError as error:
@@ -217,7 +239,7 @@ class JobClient:
             )
         )
 
-    async def value(self, live: Live) -> bytes | None:
+    async def value(self, live: Live) -> bytes | bytearray | None:
         """Return the result's bytes once the job has ended; None if there are none."""
         await live.until(lambda: live.has_value is not None or live.broken is not None)
         return await self.result(live) if live.has_value else None
@@ -269,7 +291,7 @@ class JobClient:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
 
-    async def result(self, live: Live) -> bytes | None:
+    async def result(self, live: Live) -> bytes | bytearray | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
 
         Raises
@@ -285,17 +307,16 @@ class JobClient:
             except ConnectionLost as error:
                 live.set(trouble=str(error))
 
-    async def _read_result(self, control: Session, live: Live) -> bytes | None:
+    async def _read_result(self, control: Session, live: Live) -> bytearray | None:
         digest = hashlib.sha256()
-        pieces: list[bytes] = []
-        size = 0
+        # Not a list: in pieces of a byte each, it would be many times as large.
+        value = bytearray()
         async with control.stream("result", job=live.id) as frames:
             async for reply in frames:
                 if not reply.header.get("has_value"):
                     return None
-                pieces.append(reply.body)
-                size += len(reply.body)
-                if size > _MAX_RESULT:
+                value += reply.body
+                if len(value) > _MAX_RESULT:
                     raise ResultError(
                         f"The result of {live.label} is over {_MAX_RESULT // 1024**3} GiB: "
                         "write large values to files in output_dir."
@@ -305,7 +326,7 @@ class JobClient:
                     end = parse(ReadEnd, reply.header)
                     if end.sha256 != digest.hexdigest():
                         raise AgentFailed(f"The result of {live.label} arrived damaged.")
-        return b"".join(pieces)
+        return value
 
     # -- workers ----------------------------------------------------------------------
 
@@ -389,9 +410,14 @@ class JobClient:
 
 
 def _notebook_folder(notebook: str | None) -> Path:
-    """Return the folder that a notebook lies in, or the present one where that is not known."""
+    """Return the folder that a notebook lies in, or the present one where that is not known.
+
+    A worker may have made the name up, to have files written where it likes: only one that
+    is there counts.
+    """
     if notebook:
-        folder = Path(notebook).parent
-        if folder.is_absolute() and folder.is_dir():
-            return folder
+        path = Path(notebook)
+        with contextlib.suppress(OSError, ValueError):  # no name that this system knows
+            if path.is_absolute() and path.suffix in _NOTEBOOKS and path.is_file():
+                return path.parent
     return Path.cwd()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
+#: A job of a year that changes its outputs all the time has not so many.
+_MAX_EVENTS = 2_000_000
 
 
 class Live:
@@ -52,6 +54,8 @@ class Live:
         self.root = record.root
         #: How many events were read here, from the first on.
         self.seen = 0
+        #: The number of the event that ended the job, as far as events were read here.
+        self._end = 0
         self.error: RemoteError | None = None
         self.has_value: bool | None = None
         self.python: str | None = None
@@ -146,7 +150,8 @@ class Live:
         Raises
         ------
         AgentFailed
-            If a number is missing or comes twice.
+            If a number is missing or comes twice, the job goes on after its end, or there
+            are more events than any job has.
         """
         for event in events:
             if event.n != self.seen + 1:
@@ -154,6 +159,10 @@ class Live:
                     f"The agent on {self.worker} sent event {event.n} of {self.label} "
                     f"after event {self.seen}."
                 )
+            if event.n > _MAX_EVENTS:
+                raise AgentFailed(f"The agent on {self.worker} sends events without end.")
+            if self._end and event.type == "state":
+                raise AgentFailed(f"The agent on {self.worker} ended {self.label} twice.")
             self.seen = event.n
             self._apply_one(event)
         if events:
@@ -166,8 +175,10 @@ class Live:
             self.notice(event.message or "")
         elif event.type == "outputs":
             self.outputs_version, self.outputs_final = event.version, event.final
-        elif event.type == "port" and event.ready and event.name:
-            self.ready_ports |= {event.name}
+        elif event.type == "port" and event.ready:
+            # Only those that were declared: a worker could name others without end.
+            named = {port.name for port in self.ports if port.name == event.name}
+            self.ready_ports |= named
 
     def _apply_state(self, event: Event) -> None:
         if event.state == "running":
@@ -175,6 +186,7 @@ class Live:
         elif event.state == "cancelling":
             self.cancel_by = event.by
         elif event.state in TERMINAL:
+            self._end = event.n
             self.ended, self.reason = event.t, event.reason or None
             self.error, self.has_value = event.error, event.has_value
         # What the store knew may be newer than this, when the events are read again.

@@ -24,6 +24,8 @@ _WAIT = 25.0
 #: a wake-up, and nobody reads lines that fast.
 _BURST = 1024
 _GATHER = 0.02
+#: The pause after a piece without bytes, in seconds: no sound agent sends many of them.
+_NOTHING = 0.1
 #: How much of the end is kept for the panel, in bytes.
 TAIL = 64 * 1024
 #: The panel can't show more often, and each reply costs the worker a wake-up.
@@ -70,6 +72,8 @@ class LogStream:
         self._wait = _WAIT if follow else 0.0
         self._follow = follow
         self._over = False
+        #: Without following, where the log ended when it was first looked at.
+        self._until: int | None = None
         self._fast = False
         self._ahead: deque[asyncio.Task[_Piece]] = deque()
 
@@ -84,10 +88,14 @@ class LogStream:
                 if error.code != "unknown_job":
                     raise
                 break
-            whole = not self._follow and self._offset >= piece.head.size
+            if self._until is None:
+                self._until = piece.head.size
+            whole = not self._follow and (self._offset >= self._until or not piece.data)
             self._over = piece.head.end or whole
             if piece.data:
                 return piece.data
+            if not self._over:
+                await asyncio.sleep(_NOTHING)
         return None  # one that never started never said anything
 
     async def _next_piece(self) -> _Piece:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import wire
-from chutes_jupyter.bootstrap import start_agent
+from chutes_jupyter.bootstrap import other_protocol, start_agent
 from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import (
     AgentFailed,
@@ -131,10 +131,7 @@ class Session:
             try:
                 hello = parse(Hello, (await link.request("hello", **self._warm_up())).header)
                 if hello.protocol != wire.PROTOCOL:
-                    raise AgentFailed(
-                        f"The agent on {connection.description} speaks protocol {hello.protocol}, "
-                        f"and this is {wire.PROTOCOL}."
-                    )
+                    raise other_protocol(connection.description, hello.protocol)
             except BaseException:
                 await link.aclose()
                 raise

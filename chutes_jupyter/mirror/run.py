@@ -10,6 +10,7 @@ import random
 import sys
 import unicodedata
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
@@ -18,7 +19,7 @@ from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snap
 from chutes_jupyter.replies import Entry, path_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
     from chutes_jupyter.mirror.folder import MirrorFolder
@@ -30,6 +31,8 @@ _BIG = 8 * 1024 * 1024
 _TRIES = 3
 _LOCK_PAUSE = 0.5
 _REPORT_PAUSE = 0.1
+#: Pauses between two looks at a listing that has not changed, in seconds: from, to.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 #: What the disk says for every file, so that going on is no use.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
 _FOLDS_CASE = sys.platform in ("darwin", "win32")
@@ -84,6 +87,8 @@ class Mirror:
         self._states: dict[str, FileState] = {}
         self._arriving: dict[str, int] = {}
         self._tries: dict[str, int] = {}
+        #: Which version of each file was put in place, and how often.
+        self._brought: dict[str, tuple[Entry, int]] = {}
         self._faults: dict[str, str] = {}
         self._again = False
         self._next_report = 0.0
@@ -122,8 +127,14 @@ class Mirror:
         return self.status
 
     async def _run(self, held: contextlib.ExitStack) -> None:
+        version, pause = -1, _FIRST_PAUSE
         while True:
             snapshot = await self._source.listing()
+            if snapshot.version == version:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                version, pause = snapshot.version, _FIRST_PAUSE
             self._take(snapshot)
             if self._entries or (self.folder is not None):
                 await self._open(held)
@@ -166,8 +177,11 @@ class Mirror:
         self.refused = {item.path: item.reason for item in snapshot.refused}
         entries: dict[str, Entry] = {}
         names: dict[str, str] = {}
+        folders = _folders(entry.path for entry in snapshot.entries)
         for entry in snapshot.entries:
             fault = path_fault(entry.path) or _twin(names, entry.path)
+            if not fault and _folded(entry.path) in folders:
+                fault = "it is listed as a file and as a folder"
             if fault:
                 self.refused[entry.path] = fault
             else:
@@ -240,6 +254,7 @@ class Mirror:
             else:
                 self._states[entry.path] = "here"
                 self._tries.pop(entry.path, None)
+                self._count(entry)
             finally:
                 self._arriving.pop(entry.path, None)
                 self._tell(rarely=True)
@@ -260,6 +275,14 @@ class Mirror:
                 _log.info("%s: %s goes on after: %s", self._label, entry.path, error)
                 continue
             return
+
+    def _count(self, entry: Entry) -> None:
+        """Give up a file that does not stay: one that is another's twin here takes turns."""
+        before, times = self._brought.get(entry.path, (entry, 0))
+        times = times + 1 if before == entry else 1
+        self._brought[entry.path] = (entry, times)
+        if times > _TRIES:
+            self._fault(entry, "it was brought again and again, and did not stay as it was")
 
     def _retry(self, entry: Entry, reason: str) -> None:
         """Try again at the next look, a few times."""
@@ -326,10 +349,21 @@ class Mirror:
         return await loop.run_in_executor(self._executor, function, *args)
 
 
+def _folded(path: str) -> str:
+    """Return what a name is to this system."""
+    return unicodedata.normalize("NFC", path).casefold() if _FOLDS_CASE else path
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    """Return those of the paths that are also a folder of another one."""
+    # Sorted, whatever lies in a folder follows it at once; sets of all folders could be huge.
+    ordered = sorted(_folded(path) + "/" for path in paths)
+    return {one[:-1] for one, next_ in pairwise(ordered) if one != next_ and next_.startswith(one)}
+
+
 def _twin(names: dict[str, str], path: str) -> str | None:
     """Return which file has the same name here, where the file system knows no case."""
     if not _FOLDS_CASE:
         return None
-    key = unicodedata.normalize("NFC", path).casefold()
-    other = names.setdefault(key, path)
+    other = names.setdefault(_folded(path), path)
     return None if other == path else f"it is the same name here as {other!r}"

@@ -1,0 +1,1 @@
+"""A worker that lies: whatever it sends, the client raises its own errors and lives on."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, outputs, processes, supervise, wire
+from . import gpu, journal, outputs, processes, warden, wire
 from .journal import EventLog, JobDir, JournalError
 from .logs import RECORD
 from .template import TemplateDied, Templates
@@ -253,7 +253,7 @@ class Requests:
             return
         log.refresh()
         if not log.terminal:
-            supervise.recover(job)
+            warden.recover(job)
 
     def _events(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)

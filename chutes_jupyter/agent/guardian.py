@@ -37,8 +37,9 @@ def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
     Parameters
     ----------
     sock : socket.socket
-        The guardian's end. It sends ``started PID``, ``exit STATUS`` (a wait status) and
-        ``gone LEFT`` (after ``K``; how many could not be killed), each on a line.
+        The guardian's end. It sends ``started PID``, ``exit STATUS PEAK`` (a wait
+        status, and the most memory it had, in bytes) and ``gone LEFT`` (after ``K``; how many
+        could not be killed), each on a line.
     become : callable
         What the job's process does first.
 
@@ -81,23 +82,24 @@ def _guard(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> None:
 
 def _watch(sock: socket.socket, child: int, wake: int) -> None:
     ended: Dict[int, int] = {}
+    peaks: Dict[int, int] = {}
     told = False
     while True:
         ready = select.select([sock.fileno(), wake], [], [])[0]
         if wake in ready:
             os.read(wake, 4096)
-            ended.update(processes.reap())
+            processes.reap(ended, peaks)
         words = _hear(sock) if sock.fileno() in ready else b"-"
         if b"T" in words:
             processes.signal_below(os.getpid(), child, signal.SIGTERM)
         left = None
         if b"K" in words or not words:
-            left = processes.kill_below(os.getpid(), child, ended)
+            left = processes.kill_below(os.getpid(), child, ended, peaks)
         if not words:
             return
         if child in ended and not told:
             told = True
-            _say(sock, "exit %d" % ended[child])
+            _say(sock, "exit %d %d" % (ended[child], peaks[child]))
         if left is not None:
             _say(sock, "gone %d" % len(left))
 

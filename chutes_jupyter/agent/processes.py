@@ -146,28 +146,43 @@ def signal_below(pid: int, group: Optional[int], number: int) -> None:
             return
 
 
-def reap() -> Dict[int, int]:
-    """Collect children that have ended, and return their wait statuses."""
-    ended: Dict[int, int] = {}
+def reap(ended: Dict[int, int], peaks: Optional[Dict[int, int]] = None) -> bool:
+    """Collect children that have ended, and say whether there is any other child.
+
+    A subreaper without a child has no descendant either: orphans become its children.
+
+    Parameters
+    ----------
+    ended : dict
+        Takes their wait statuses.
+    peaks : dict, optional
+        Takes the most memory that each had, in bytes.
+    """
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
-            return ended
+            return False
         if pid == 0:
-            return ended
+            return True
         ended[pid] = status
+        if peaks is not None:
+            peaks[pid] = used.ru_maxrss * (1024 if _LINUX else 1)
 
 
 def kill_below(
-    pid: int, group: Optional[int], ended: Dict[int, int], patience: float = 5.0
+    pid: int,
+    group: Optional[int],
+    ended: Dict[int, int],
+    peaks: Optional[Dict[int, int]] = None,
+    patience: float = 5.0,
 ) -> List[int]:
     """Kill every descendant of this process `pid`, again until none is left.
 
     Parameters
     ----------
-    ended : dict
-        Takes the wait statuses of the children that were collected on the way.
+    ended, peaks : dict
+        Take what `reap` finds of the children that were collected on the way.
 
     Returns
     -------
@@ -177,10 +192,10 @@ def kill_below(
     deadline = time.monotonic() + patience
     while True:
         signal_below(pid, group, signal.SIGKILL)
-        ended.update(reap())
-        left = descendants(pid) if _LINUX else []
-        if not left or time.monotonic() > deadline:
-            return left
+        if not reap(ended, peaks):
+            return []
+        if time.monotonic() > deadline:
+            return descendants(pid) if _LINUX else []
         time.sleep(0.002)
 
 

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, outputs, processes, supervise, wire
+from . import gpu, journal, outputs, processes, warden, wire
 from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .logs import RECORD
 from .sending import LARGE, Digest, Listed, send
@@ -283,7 +283,7 @@ class Requests:
             return
         log.refresh()
         if not log.terminal:
-            supervise.recover(job)
+            warden.recover(job)
 
     def _events(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)

@@ -14,13 +14,13 @@ import selectors
 import signal
 import socket
 import time
-import traceback
-from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from . import guardian, processes
-from .journal import EventLog, EventWriter, JobDir, Lock, read_json, write_json
+from . import endings, guardian, processes
+from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
+from .memory import Memory
 from .outputs import Listing
 from .ports import PortTaken, Reservations
 from .sending import LARGE
@@ -33,8 +33,6 @@ _FULL = 256 * 1024
 _SCAN_FIRST = 1.0
 #: Outputs are looked at every 2 s at first, and after hours every 30 s.
 _SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
-#: What a kernel or an IDE set for itself, and what would only confuse a job.
-_NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
 
 
 def _umask() -> int:
@@ -45,115 +43,6 @@ def _umask() -> int:
 
 #: The person's own umask: the agent's files are private, a job's need not be.
 _UMASK = _umask()
-
-
-def environment(extra: Dict[str, str]) -> Dict[str, str]:
-    """Return the environment of a worker's jobs: this process's, and what was configured."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_JOBS}
-    if "inline" in kept.get("MPLBACKEND", ""):
-        del kept["MPLBACKEND"]  # the kernel's own; a job has no kernel to draw in
-    return {**kept, **extra}
-
-
-def launch(job: JobDir) -> Dict[str, Any]:
-    """Start a detached supervisor and wait until the job is `starting`, or why it can't be.
-
-    Returns
-    -------
-    dict
-        ``{"state": …, "event": n}``, or ``{"error": message}``.
-    """
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _detach(lambda: _run(job, writing), job)
-    os.close(writing)
-    os.waitpid(pid, 0)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
-    if not told:
-        return {"error": "the supervisor died before the job started; see %s" % job.errors}
-    reply: Dict[str, Any] = json.loads(told.decode())
-    return reply
-
-
-def recover(job: JobDir) -> None:
-    """End, in a process of its own, a job whose supervisor is gone: `lost`, with what there is."""
-    pid = os.fork()
-    if pid == 0:
-        _detach(lambda: _recover(job), job)
-    os.waitpid(pid, 0)
-
-
-def _detach(body: Callable[[], None], job: JobDir) -> NoReturn:
-    """Run `body` in a new session, away from every descriptor and signal of `serve`."""
-    try:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        null = os.open(os.devnull, os.O_RDWR)
-        errors = os.open(job.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for fd, target in ((null, 0), (null, 1), (errors, 2)):
-            os.dup2(fd, target)
-        # Whatever ends the login must not end the job with it.
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        body()
-    except guardian.BecomeJob:
-        raise
-    except BaseException:
-        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
-        os._exit(1)
-    os._exit(0)
-
-
-def _run(job: JobDir, answer: int) -> None:
-    processes.close_descriptors(answer)
-    lock = Lock(job)
-    if not lock.take(patience=1.0):
-        # Another supervisor was faster: the job is started exactly once.
-        _answer(answer, EventLog(job))
-        return
-    events = EventWriter(job)
-    if events.state is None:
-        events.write("state", state="starting", durable=True)
-        _answer(answer, EventLog(job))
-        Supervisor(job, events).run()
-    else:
-        _answer(answer, EventLog(job))
-    lock.release()
-
-
-def _answer(fd: int, log: EventLog) -> None:
-    log.refresh()
-    number = log.events[-1]["n"] if log.events else 0
-    os.write(fd, json.dumps({"state": log.state, "event": number}).encode())
-    os.close(fd)
-
-
-def _recover(job: JobDir) -> None:
-    processes.close_descriptors()
-    lock = Lock(job)
-    if not lock.take():
-        return
-    events = EventWriter(job)
-    log = EventLog(job)
-    log.refresh()
-    if not log.terminal:
-        left = processes.sweep(job.id, read_json(job.child))
-        reason = "its supervisor on the worker died"
-        if left:
-            reason += "; still running: pid " + ", ".join(map(str, left))
-        if read_json(job.spec)["upload"]:
-            listing = Listing(job.output)
-            listing.version = (read_json(job.outputs) or {}).get("version", 0)
-            listing.settle()
-            listing.hash()
-            write_json(job.outputs, listing.to_json(final=True))
-        events.write(
-            "state", state="lost", reason=reason, error=None, has_value=False, durable=True
-        )
-    lock.release()
 
 
 class Supervisor:
@@ -172,6 +61,8 @@ class Supervisor:
         self._returned = False
         self._began: Optional[float] = None
         self._status: Optional[int] = None
+        self._peak = 0
+        self._memory = Memory()
         self._gone: Optional[int] = None
         self._guardian_dead = False
         self._next_scan = time.monotonic() + _SCAN_FIRST
@@ -329,8 +220,8 @@ class Supervisor:
             if word == "started":
                 write_json(self.job.child, processes.identity(int(number)))
             elif word == "exit":
-                self._status = int(number)
-                self._guardian.send(b"K")  # the function's process is over: nothing stays
+                self._status, self._peak = map(int, number.split())
+                self._tell_guardian(b"K")  # the function's process is over: nothing stays
             elif word == "gone":
                 self._gone = int(number)
 
@@ -357,7 +248,12 @@ class Supervisor:
         elif step == INTERRUPT:
             self._tell_child(b"interrupt\n")
         elif not self._guardian_dead:
-            self._guardian.send(b"T" if step == TERM else b"K")
+            self._tell_guardian(b"T" if step == TERM else b"K")
+
+    def _tell_guardian(self, word: bytes) -> None:
+        # If it has just been killed, its end of the socket says so next, and all is killed.
+        with contextlib.suppress(OSError):
+            self._guardian.send(word)
 
     def _tell_child(self, words: bytes) -> None:
         # A child that is gone or does not listen is what the later steps are for.
@@ -408,9 +304,29 @@ class Supervisor:
             return "failed", str(self._raised["message"])
         if self._guardian_dead:
             return "failed", "the guardian of its processes was killed on the worker"
-        return "failed", _describe(self._status or 0)
+        return "failed", self._describe(self._status or 0)
+
+    def _describe(self, status: int) -> str:
+        """Return how the function's process ended without having said so, in a sentence."""
+        if not os.WIFSIGNALED(status):
+            return "its process %s before the function returned" % endings.describe(status)
+        if os.WTERMSIG(status) != signal.SIGKILL:
+            return "its process %s" % endings.describe(status)
+        peak = "its own peak was %s" % endings.size(self._peak)
+        shortage = self._memory.shortage()
+        if shortage is not None:
+            return "its process was killed by SIGKILL, %s (%s)" % (shortage, peak)
+        hint = "somebody killed it, or the worker ran out of memory"
+        return "its process %s (%s; %s)" % (endings.describe(status), hint, peak)
 
     def _end(self, state: str, reason: str) -> None:
+        if state == "failed" and self._raised is not None:
+            # A process that the function had started may be why it failed.
+            shortage = self._memory.shortage()
+            if shortage is not None:
+                self.events.write(
+                    "notice", message="a process of this group was killed, " + shortage
+                )
         if self._gone:
             self.events.write("notice", message="%d processes could not be killed" % self._gone)
         self._reserved.release()
@@ -431,18 +347,3 @@ def _reset_signals() -> None:
     """Give the job's process the signals that any new program has."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-
-
-def _describe(status: int) -> str:
-    """Return how a process ended without having said so, in a sentence."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = "unknown"
-        hint = " (somebody killed it, or the worker ran out of memory)" if number == 9 else ""
-        return "its process was ended by signal %d, %s%s" % (number, name, hint)
-    return "its process ended with exit code %d before the function returned" % (
-        os.WEXITSTATUS(status)
-    )

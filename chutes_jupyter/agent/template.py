@@ -12,12 +12,13 @@ import contextlib
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from typing import IO, Any, Dict, List, Optional
 
-from . import execute, supervise
+from . import execute, warden
 from .guardian import BecomeJob
 from .journal import JobDir
 
@@ -26,9 +27,20 @@ _BEGIN = (
     "from chutes_jupyter.agent.template import main;main()"
 )
 
+#: What a kernel or an IDE set for itself, and what would only confuse a job.
+_NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
+
 
 class TemplateDied(Exception):
     """The warm interpreter could not be started, or has ended."""
+
+
+def environment(extra: Dict[str, str]) -> Dict[str, str]:
+    """Return the environment of a worker's jobs: this process's, and what was configured."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_JOBS}
+    if "inline" in kept.get("MPLBACKEND", ""):
+        del kept["MPLBACKEND"]  # the kernel's own; a job has no kernel to draw in
+    return {**kept, **extra}
 
 
 class Template:
@@ -49,7 +61,7 @@ class Template:
             [executable, "-c", _BEGIN, code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=supervise.environment(env),
+            env=environment(env),
         )
         self._asks: IO[bytes] = self._process.stdin  # type: ignore[assignment]  # both are
         self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]  # pipes
@@ -60,7 +72,7 @@ class Template:
         return self._process.poll() is None
 
     def launch(self, job: JobDir) -> Dict[str, Any]:
-        """Start a job's supervisor, and return what `supervise.launch` returned.
+        """Start a job's supervisor, and return what `warden.launch` returned.
 
         Raises
         ------
@@ -128,6 +140,7 @@ def main() -> None:
 def _serve() -> None:
     gc.collect()
     gc.freeze()  # shared pages stay shared
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens leave no zombies here
     lines: List[bytes] = []
     rest = b""
     while True:
@@ -139,5 +152,5 @@ def _serve() -> None:
         ask = json.loads(lines.pop(0).decode("ascii"))
         if threading.active_count() > 1:
             raise RuntimeError("a thread was started in the template; forking is not safe")
-        reply = supervise.launch(JobDir(ask["root"], ask["job"]))
+        reply = warden.launch(JobDir(ask["root"], ask["job"]))
         os.write(1, json.dumps(reply).encode("ascii") + b"\n")

@@ -1,0 +1,166 @@
+"""From a request to a job that needs nobody, and the end of a job whose keepers were killed.
+
+Three processes keep a job. The *warden* is the parent of the supervisor, which is the parent
+of the guardian, which is the parent of the job's process; each is a subreaper. So whoever of
+them is killed, and even two at once, another one inherits what the job started, and ends it.
+The warden does nothing else: when the supervisor dies before the job has ended, it kills all
+that is left and writes `lost`. Where all three died, the next `serve` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from typing import Any, Callable, Dict, NoReturn, Optional
+
+from . import endings, guardian, journal, processes
+from .journal import EventLog, EventWriter, JobDir, Lock, read_json, write_json
+from .outputs import Listing
+from .supervise import Supervisor
+
+
+def launch(job: JobDir) -> Dict[str, Any]:
+    """Start a detached supervisor and wait until the job is `starting`, or why it can't be.
+
+    The warden stays a child of this process, which therefore ignores SIGCHLD.
+
+    Returns
+    -------
+    dict
+        ``{"state": …, "event": n}``, or ``{"error": message}``.
+    """
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        _apart(lambda: _watch_over(job, writing), job)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read()
+    if not told:
+        return {"error": "the supervisor died before the job started; see %s" % job.errors}
+    reply: Dict[str, Any] = json.loads(told.decode())
+    return reply
+
+
+def recover(job: JobDir) -> None:
+    """End, in a process of its own, a job whose keepers are gone: `lost`, with what there is."""
+    _fork_orphan(lambda: _recover(job, None), job)
+
+
+def recover_all(root: str) -> None:
+    """End, in processes of their own, all jobs of a root whose keepers are gone."""
+    for name in journal.job_ids(root):
+        job = JobDir(root, name)
+        # A control pipe is there from before the job's first process to its terminal state.
+        if os.path.exists(job.control) and not journal.owned(job):
+            recover(job)
+
+
+def _fork_orphan(body: Callable[[], None], job: JobDir) -> None:
+    pid = os.fork()
+    if pid == 0:
+        if os.fork():
+            os._exit(0)
+        _apart(body, job)
+    os.waitpid(pid, 0)
+
+
+def _apart(body: Callable[[], None], job: JobDir) -> NoReturn:
+    """Run `body` in a new session, away from every descriptor and signal of `serve`."""
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        errors = os.open(job.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for fd, target in ((null, 0), (null, 1), (errors, 2)):
+            os.dup2(fd, target)
+        # Whatever ends the login must not end the job with it.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        body()
+    except guardian.BecomeJob:
+        raise
+    except BaseException:
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        os._exit(1)
+    os._exit(0)
+
+
+def _watch_over(job: JobDir, answer: int) -> None:
+    processes.become_subreaper()
+    supervisor = os.fork()
+    if supervisor == 0:
+        _apart(lambda: _supervise(job, answer), job)
+    processes.close_descriptors()
+    ended: Dict[int, int] = {}
+    # Who is not the supervisor came to us when it died, and is met below.
+    while supervisor not in ended:
+        pid, status = os.waitpid(-1, 0)
+        ended[pid] = status
+    left = processes.kill_below(os.getpid(), None, ended)
+    if ended[supervisor] != 0:
+        reason = "its supervisor on the worker %s" % endings.describe(ended[supervisor])
+        _recover(job, reason, len(left))
+
+
+def _supervise(job: JobDir, answer: int) -> None:
+    processes.close_descriptors(answer)
+    lock = Lock(job)
+    if not lock.take(patience=1.0):
+        # Another supervisor was faster: the job is started exactly once.
+        _answer(answer, EventLog(job))
+        return
+    events = EventWriter(job)
+    if events.state is None:
+        events.write("state", state="starting", boot=processes.boot_id(), durable=True)
+        _answer(answer, EventLog(job))
+        Supervisor(job, events).run()
+    else:
+        _answer(answer, EventLog(job))
+    lock.release()
+
+
+def _answer(fd: int, log: EventLog) -> None:
+    log.refresh()
+    number = log.events[-1]["n"] if log.events else 0
+    os.write(fd, json.dumps({"state": log.state, "event": number}).encode())
+    os.close(fd)
+
+
+def _recover(job: JobDir, reason: Optional[str], unkillable: int = 0) -> None:
+    """Write the end of a job that nobody keeps; without a reason, find one."""
+    processes.close_descriptors()
+    lock = Lock(job)
+    if not lock.take():
+        return
+    log = EventLog(job)
+    log.refresh()
+    # Without a first event nothing was started, and a submit may still start it.
+    if log.state is None or log.terminal:
+        return
+    events = EventWriter(job)
+    child = read_json(job.child)
+    left = len(processes.sweep(job.id, child)) + unkillable
+    if left:
+        events.write("notice", message="%d processes could not be killed" % left)
+    if read_json(job.spec)["upload"]:
+        listing = Listing(job.output)
+        listing.version = (read_json(job.outputs) or {}).get("version", 0)
+        listing.settle()
+        listing.hash()
+        write_json(job.outputs, listing.to_json(final=True))
+    if os.path.exists(job.control):
+        os.unlink(job.control)
+    boot = log.events[0].get("boot") or (child or {}).get("boot") or processes.boot_id()
+    if reason is None and boot != processes.boot_id():
+        reason = "the worker was restarted while it ran"
+    events.write(
+        "state",
+        state="lost",
+        reason=reason or "its supervisor on the worker died",
+        error=None,
+        has_value=False,
+        durable=True,
+    )
+    lock.release()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import inspect
 import json
 import os
@@ -19,7 +20,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec
+from . import cells, codec, space
 from .journal import write_bytes
 
 #: How much of a traceback travels, in characters; its end matters most.
@@ -115,13 +116,31 @@ def main(path: str, fd: int) -> None:
             payload = codec.loads(file.read())
         sys.argv = [payload["job"]]
         value = _run(payload, os.path.join(path, "output"), link)
-        write_bytes(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
+        _keep(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()
         sys.exit(1)
     link.say(returned=True)
     _flush()
+
+
+class DiskFull(Exception):
+    """What the function returned has no room on the worker's disk."""
+
+
+def _keep(path: str, result: bytes) -> None:
+    folder = os.path.dirname(path)
+    try:
+        # Asked before: others need what room there is while this is tried.
+        if space.free(folder) < len(result):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_bytes(path, result)
+    except OSError as error:
+        if not space.is_full(error):
+            raise
+        where = space.sentence(os.path.dirname(folder), error)
+        raise DiskFull("the returned value has %d bytes, and %s" % (len(result), where)) from error
 
 
 def _open_streams() -> None:
@@ -220,6 +239,8 @@ def _tell(error: BaseException) -> Dict[str, str]:
     )
     if isinstance(error, codec.CodecError):
         message = "the returned value can't travel: %s" % error
+    elif isinstance(error, DiskFull):
+        message = str(error)
     elif isinstance(error, SystemExit):
         message = "the function called sys.exit(%r)" % (error.code,)
     else:

@@ -7,13 +7,16 @@ Files that are read whole are written beside and renamed; the log and the events
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import re
 import time
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
+
+from . import space
 
 Event = Dict[str, Any]
 
@@ -26,6 +29,12 @@ TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost"})
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 #: What a job may be ended as before it arrived, the first where nobody knows.
 _WITHDRAWN = ("cancelled", "lost")
+#: The events' file has room for this much more, whatever else fills the disk, in bytes.
+_AHEAD = 16 * 1024
+#: How long the last words of a job wait for room, and the longest pause, in seconds.
+_PATIENCE, _PAUSE = 600.0, 5.0
+#: What is left of texts in an event that finds no room otherwise, in characters.
+_SHORT = 1000
 
 
 class JournalError(Exception):
@@ -52,7 +61,8 @@ class JobDir:
             raise JournalError("not a job id: %r" % (job_id,))
         self.root = root
         self.id = job_id
-        self.path = os.path.join(root, "jobs", job_id)
+        self.folder = os.path.join(root, "jobs")
+        self.path = os.path.join(self.folder, job_id)
         self.format = os.path.join(self.path, "format")
         self.spec = os.path.join(self.path, "spec.json")
         self.payload = os.path.join(self.path, "payload.bin")
@@ -69,6 +79,7 @@ class JobDir:
         self.child = os.path.join(self.path, "child.json")
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
+        self.reserve = os.path.join(self.path, "reserve")
 
     def exists(self) -> bool:
         """Whether the job was ever claimed here."""
@@ -127,14 +138,11 @@ def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]
     job = JobDir(root, spec["id"])
     fresh = os.path.join(root, "jobs", ".new-%s-%d" % (job.id, os.getpid()))
     os.makedirs(fresh, mode=0o700)
-    if staged is None:
-        write_bytes(os.path.join(fresh, "payload.bin"), payload)
-    else:
-        os.rename(staged, os.path.join(fresh, "payload.bin"))
-    write_bytes(os.path.join(fresh, "format"), b"%d\n" % FORMAT)
-    write_json(os.path.join(fresh, "spec.json"), spec)
-    for name in ("output", "tmp", "work"):
-        os.mkdir(os.path.join(fresh, name), 0o700)
+    try:
+        _furnish(fresh, spec, payload, staged)
+    except OSError:
+        discard(fresh)
+        raise
     try:
         os.rename(fresh, job.path)
     except OSError as error:
@@ -165,6 +173,24 @@ def withdraw(job: JobDir, state: str) -> Optional[str]:
     return state
 
 
+def _furnish(fresh: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]) -> None:
+    """Fill a new job directory, with what its events and last words will need."""
+    space.reserve(os.path.join(fresh, "reserve"))
+    fd = os.open(os.path.join(fresh, "events.jsonl"), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        space.allocate(fd, 0, _AHEAD)
+    finally:
+        os.close(fd)
+    if staged is None:
+        write_bytes(os.path.join(fresh, "payload.bin"), payload)
+    else:
+        os.rename(staged, os.path.join(fresh, "payload.bin"))
+    write_bytes(os.path.join(fresh, "format"), b"%d\n" % FORMAT)
+    write_json(os.path.join(fresh, "spec.json"), spec)
+    for name in ("output", "tmp", "work"):
+        os.mkdir(os.path.join(fresh, name), 0o700)
+
+
 def discard(path: str) -> None:
     """Remove a folder that holds only plain files and empty folders of our own."""
     for entry in os.listdir(path):
@@ -180,14 +206,28 @@ def write_bytes(path: str, data: bytes) -> None:
     """Write a file that is there whole or not at all, readable by its owner alone."""
     beside = "%s.%d.new" % (path, os.getpid())
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-    os.replace(beside, path)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
 
 
 def write_json(path: str, value: Any) -> None:
     """Write a value as JSON; see `write_bytes`."""
     write_bytes(path, json.dumps(value, separators=(",", ":")).encode("ascii"))
+
+
+def mark(path: str, value: Any) -> None:
+    """Write a file that matters by being there: on a full disk an empty one will do."""
+    try:
+        write_json(path, value)
+    except OSError as error:
+        if not space.is_full(error):
+            raise
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def read_json(path: str) -> Any:
@@ -291,30 +331,103 @@ class EventLog:
 
 
 class EventWriter:
-    """Adds numbered events; only the owner of the job directory may have one."""
+    """Adds numbered events; only the owner of the job directory may have one.
+
+    A line is there whole or not at all. On a full disk `write` raises; once `insist` was
+    called it makes do with little room, and waits for that.
+    """
 
     def __init__(self, job: JobDir) -> None:
         log = EventLog(job)
         log.refresh()
         self.state = log.state
         self._number = log.events[-1]["n"] if log.events else 0
-        self._file: BinaryIO = open(job.events, "ab", buffering=0)  # noqa: SIM115 - lives as long as the job
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(job.events, flags, 0o600)
         _cut_torn_tail(job.events)
+        self._size = os.fstat(self._fd).st_size
+        self._room = 0
+        self._insists = False
+        self._look_ahead()
+
+    def insist(self) -> None:
+        """Let no full disk keep an event from being written: shorten it, and wait for room."""
+        self._insists = True
 
     def write(self, type: str, durable: bool = False, **fields: Any) -> int:
-        """Add an event and return its number; `durable` makes it survive a power cut."""
+        """Add an event and return its number; `durable` makes it survive a power cut.
+
+        Raises
+        ------
+        OSError
+            If the disk is full; nothing of the event is there then.
+        """
+        event = dict(fields, n=self._number + 1, t=time.time(), type=type)
+        try:
+            self._put(event)
+        except OSError as error:
+            if not (self._insists and space.is_full(error)):
+                raise
+            self._put_shortened(event)
         self._number += 1
-        event = dict(fields, n=self._number, t=time.time(), type=type)
-        self._file.write(json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n")
         if durable:
-            os.fsync(self._file.fileno())
+            os.fsync(self._fd)
+        self._look_ahead()
         if type == "state":
             self.state = fields["state"]
         return self._number
 
+    def _put(self, event: Event) -> None:
+        line = json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n"
+        if len(line) > self._room and space.allocate(self._fd, self._size, len(line)):
+            self._room = len(line)
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[os.write(self._fd, left) :]
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            self._room = 0
+            raise
+        self._size += len(line)
+        self._room = max(0, self._room - len(line))
+
+    def _put_shortened(self, event: Event) -> None:
+        event = _shortened(event)
+        deadline, pause = time.monotonic() + _PATIENCE, 0.05
+        while True:
+            try:
+                return self._put(event)
+            except OSError as error:
+                if not space.is_full(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 1.5, _PAUSE)
+
+    def _look_ahead(self) -> None:
+        """Have room for the next events, while there is some."""
+        if self._room < _AHEAD // 2:
+            # Full by now: what is there already stays, and the next event may still fit.
+            with contextlib.suppress(OSError):
+                if space.allocate(self._fd, self._size, _AHEAD):
+                    self._room = _AHEAD
+
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, and give back the room ahead."""
+        with contextlib.suppress(OSError):  # its blocks are no harm
+            # Only a change of size makes every file system let go of what lies behind it.
+            os.ftruncate(self._fd, self._size + 1)
+            os.ftruncate(self._fd, self._size)
+        os.close(self._fd)
+
+
+def _shortened(value: Any) -> Any:
+    """Return an event whose long texts have lost their beginning."""
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, str) and len(value) > _SHORT:
+        return "…" + value[-_SHORT:]
+    return value
 
 
 def _cut_torn_tail(path: str) -> None:

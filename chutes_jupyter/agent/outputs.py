@@ -13,6 +13,9 @@ import stat
 import time
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
+from . import space
+from .journal import write_json
+
 #: A file is quiet when it has not changed for this long, in seconds.
 QUIET = 2.0
 #: How many files a listing names; more are refused with a reason.
@@ -113,6 +116,20 @@ class Listing:
             "entries": [entry.to_json() for entry in self.entries.values()],
             "refused": self.refused,
         }
+
+
+def publish(path: str, listing: Listing, final: bool) -> Optional[OSError]:
+    """Write a listing where readers look, or return why the disk has no room for it.
+
+    What was written there before stays then: it names files that are still there to be read.
+    """
+    try:
+        write_json(path, listing.to_json(final))
+    except OSError as error:
+        if space.is_full(error):
+            return error
+        raise
+    return None
 
 
 def _walk(folder: str) -> Tuple[List[Entry], List[Dict[str, str]]]:

@@ -17,9 +17,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, outputs, processes, warden, wire
+from . import gpu, journal, logs, outputs, processes, space, warden, wire
 from .journal import EventLog, JobDir, JournalError, OtherFormat
-from .logs import RECORD
 from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
 
@@ -98,6 +97,8 @@ class Requests:
         except JournalError as error:
             raise Refused("unknown_job", str(error)) from error
         except OSError as error:
+            if space.is_full(error):
+                raise Refused("disk_full", space.sentence(_jobs(self.root), error)) from error
             raise Refused("io", "%s: %s" % (header.get("op"), error)) from error
 
     def folder(self, header: Header) -> str:
@@ -181,7 +182,10 @@ class Requests:
         try:
             if header["offset"] == 0:
                 os.ftruncate(fd, 0)
-            os.pwrite(fd, body, header["offset"])
+            _write_at(fd, body, header["offset"])
+        except OSError:
+            os.unlink(path)
+            raise
         finally:
             os.close(fd)
         return {}, b""
@@ -236,7 +240,7 @@ class Requests:
         job = self._job(header)
         log = self._look(job)
         if not log.terminal:
-            journal.write_json(job.cancel, {"by": "client"})
+            journal.mark(job.cancel, {"by": "client"})
             try:
                 fd = os.open(job.control, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:  # not listening yet (it looks at the file when it does), or dead
@@ -304,23 +308,22 @@ class Requests:
         # Asked before the piece is read: a log that ended is whole.
         terminal = log.terminal
         if "tail" in header:
-            size = _size(job.log)
-            offset = max(0, size - int(header["tail"]))
+            piece = logs.read_tail(job, int(header["tail"]), limit)
         else:
-            offset = int(header["offset"])
-        data, size = journal.read_piece(job.log, offset, limit)
-        if not data and not terminal and header.get("wait"):
+            piece = logs.read(job, int(header["offset"]), limit)
+        if not piece.data and not terminal and header.get("wait"):
             return None
-        end = terminal and offset + len(data) >= size
-        return {"offset": offset, "size": size, "end": end}, data
+        seen = piece.offset + piece.skipped + len(piece.data)
+        fields: Dict[str, Any] = {"offset": piece.offset, "size": piece.size}
+        if piece.skipped:
+            fields.update(skipped=piece.skipped, limit=job.read_spec().get("log_limit"))
+        return dict(fields, end=terminal and seen >= piece.size), piece.data
 
     def _index(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)
-        limit = min(int(header["limit"]), wire.MAX_BODY // RECORD.size)
-        start = int(header["record"]) * RECORD.size
-        data, size = journal.read_piece(job.log_index, start, limit * RECORD.size)
-        whole = len(data) - len(data) % RECORD.size
-        return {"records": size // RECORD.size}, data[:whole]
+        limit = min(int(header["limit"]), wire.MAX_BODY // logs.RECORD.size)
+        records, data = logs.read_index(job, int(header["record"]), limit)
+        return {"records": records}, data
 
     def _outputs(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)
@@ -407,11 +410,17 @@ def _refuse_withdrawn(job: JobDir) -> None:
         raise Refused(code, "job %s was ended as %s before it arrived here" % (job.id, state))
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(fd, left, offset)
+        left = left[written:]
+        offset += written
+
+
+def _jobs(root: str) -> str:
+    folder = os.path.join(root, "jobs")
+    return folder if os.path.isdir(folder) else root
 
 
 def _user() -> str:

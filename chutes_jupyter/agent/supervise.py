@@ -16,12 +16,12 @@ import socket
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from . import endings, guardian, processes
+from . import endings, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
 from .memory import Memory
-from .outputs import Listing
+from .outputs import Listing, publish
 from .ports import PortTaken, Reservations
 from .sending import LARGE
 
@@ -54,7 +54,7 @@ class Supervisor:
         self._ladder = Ladder(float(self.spec["grace"]))
         self._reserved = Reservations(job.root, job.id)
         self._listing = Listing(job.output)
-        self._log = LogWriter(job)
+        self._log = LogWriter(job, self.spec.get("log_limit"), self._notice)
         self._selector = selectors.DefaultSelector()
         self._pipes: Dict[int, int] = {}
         self._raised: Optional[Dict[str, Any]] = None
@@ -67,6 +67,7 @@ class Supervisor:
         self._guardian_dead = False
         self._next_scan = time.monotonic() + _SCAN_FIRST
         self._heard = b""
+        self._full: Optional[str] = None
 
     # -- the way of a job -------------------------------------------------------------
 
@@ -79,18 +80,38 @@ class Supervisor:
             self._end("failed", str(error))
             return
         processes.become_subreaper()
-        self._open_control()
         try:
+            self._open_control()
             self._start()
             self._watch()
         except Exception as error:
-            # Our own fault, or the worker's (a full disk): still end everything, and say so.
-            processes.kill_below(os.getpid(), None, {})
-            self._collect()
-            self._end("failed", "the worker could not run it: %s" % error)
-            raise
+            # Our own fault, or the worker's: still end everything, and say so.
+            self._gone = len(processes.kill_below(os.getpid(), None, {}))
+            if not space.is_full(error):
+                self._collect()
+                self._end("failed", "the worker could not run it: %s" % error)
+                raise
+            self._hear_the_last(error)
         self._collect()
         self._end(*self._verdict())
+
+    def _hear_the_last(self, error: Exception) -> None:
+        """Take what is left of a job that was killed since the worker's disk is full."""
+        self._full = space.sentence(self.job.folder, error)
+        # Not earlier: the job would have taken this room, too.
+        space.give_back(self.job.reserve)
+        self.events.insist()
+        self._log.end_soon()
+        self._drain()
+        while not self._over() and hasattr(self, "_child"):
+            try:
+                data = self._child.recv(65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self._take_words(data)
+        self.events.write("notice", message=self._full)
 
     def _open_control(self) -> None:
         os.mkfifo(self.job.control, 0o600)
@@ -187,6 +208,9 @@ class Supervisor:
         if not data:
             self._selector.unregister(sock)
             return
+        self._take_words(data)
+
+    def _take_words(self, data: bytes) -> None:
         *lines, self._heard = (self._heard + data).split(b"\n")
         for line in lines:
             self._on_word(json.loads(line.decode("utf-8")))
@@ -197,12 +221,15 @@ class Supervisor:
             if not self._ladder.started:
                 self.events.write("state", state="running", python=word["running"])
         elif "notice" in word:
-            self.events.write("notice", message=word["notice"])
+            self._notice(word["notice"])
         else:
             self._raised = word.get("raised")
             self._returned = self._raised is None
             # What still runs below the function that has ended gets half a grace to follow it.
             self._ladder.force()
+
+    def _notice(self, message: str) -> None:
+        self.events.write("notice", message=message)
 
     def _on_guardian(self, sock: socket.socket) -> None:
         try:
@@ -272,7 +299,12 @@ class Supervisor:
         self._next_scan = now + max(pause, 20 * (now - began))
 
     def _tell_outputs(self, final: bool) -> None:
-        write_json(self.job.outputs, self._listing.to_json(final))
+        full = publish(self.job.outputs, self._listing, final)
+        if full is not None:
+            if final:
+                told = space.sentence(self.job.folder, full)
+                self._notice("the list of outputs is an older one: %s" % told)
+            return
         self.events.write(
             "outputs",
             version=self._listing.version,
@@ -283,7 +315,12 @@ class Supervisor:
 
     def _collect(self) -> None:
         self._log.close()
+        self.events.insist()
         self.events.write("state", state="collecting")
+        if self._raised is not None and space.free(self.job.folder) < space.RESERVE:
+            self._notice(space.sentence(self.job.folder))
+        # Nobody is left who could take this room.
+        space.give_back(self.job.reserve)
         if self.spec["upload"]:
             self._listing.settle()
             if self._listing.bytes > LARGE:
@@ -302,6 +339,8 @@ class Supervisor:
             return "succeeded", ""
         if self._raised is not None:
             return "failed", str(self._raised["message"])
+        if self._full is not None:
+            return "failed", self._full
         if self._guardian_dead:
             return "failed", "the guardian of its processes was killed on the worker"
         return "failed", self._describe(self._status or 0)
@@ -328,7 +367,7 @@ class Supervisor:
                     "notice", message="a process of this group was killed, " + shortage
                 )
         if self._gone:
-            self.events.write("notice", message="%d processes could not be killed" % self._gone)
+            self._notice("%d processes could not be killed" % self._gone)
         self._reserved.release()
         if os.path.exists(self.job.control):
             os.unlink(self.job.control)
@@ -341,6 +380,7 @@ class Supervisor:
             has_value=has_value,
             durable=True,
         )
+        self.events.close()
 
 
 def _reset_signals() -> None:

@@ -15,9 +15,9 @@ import signal
 import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import endings, guardian, journal, processes
-from .journal import EventLog, EventWriter, JobDir, Lock, read_json, write_json
-from .outputs import Listing
+from . import endings, guardian, journal, processes, space
+from .journal import EventLog, EventWriter, JobDir, Lock, read_json
+from .outputs import Listing, publish
 from .supervise import Supervisor
 
 
@@ -142,6 +142,8 @@ def _recover(job: JobDir, reason: Optional[str], unkillable: int = 0) -> None:
     events = EventWriter(job)
     child = read_json(job.child)
     left = len(processes.sweep(job.id, child)) + unkillable
+    space.give_back(job.reserve)
+    events.insist()
     if left:
         events.write("notice", message="%d processes could not be killed" % left)
     if read_json(job.spec)["upload"]:
@@ -149,7 +151,7 @@ def _recover(job: JobDir, reason: Optional[str], unkillable: int = 0) -> None:
         listing.version = (read_json(job.outputs) or {}).get("version", 0)
         listing.settle()
         listing.hash()
-        write_json(job.outputs, listing.to_json(final=True))
+        publish(job.outputs, listing, final=True)
     if os.path.exists(job.control):
         os.unlink(job.control)
     boot = log.events[0].get("boot") or (child or {}).get("boot") or processes.boot_id()

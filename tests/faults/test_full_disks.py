@@ -1,0 +1,245 @@
+"""Full disks, on the worker and here: said so, nothing torn, and it goes on with room."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.rig import PATIENCE, Agent, payload, spec
+from tests.agent.test_endings import files, nothing_is_left, parent
+from tests.faults.small_disk import agent_on, seen_by
+
+FULL = "the worker's disk is full: "
+ADVICE = "bytes free; remove files there, or `jupyter chute clean`"
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Agent]:
+    with agent_on(tmp_path, "4m") as running:
+        yield running
+
+
+def folder_of(worker: Agent, job: str) -> Path:
+    return seen_by(worker, worker.root / "jobs" / job)
+
+
+def check_journal(worker: Agent, job: str, events: list[dict[str, Any]]) -> None:
+    """Every file of the job is whole, and nothing that was on its way is left."""
+    folder = folder_of(worker, job)
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert [json.loads(line) for line in lines] == events
+    assert all(line.endswith(b"\n") for line in lines)
+    assert [event["n"] for event in events] == list(range(1, len(events) + 1))
+    for path in folder.glob("*.json"):
+        json.loads(path.read_bytes())
+    assert [path.name for path in folder.iterdir() if path.name.endswith(".new")] == []
+    assert not (folder / "reserve").exists()
+    assert (folder / "log.idx").stat().st_size % struct.calcsize("!QBd") == 0
+
+
+def notices(events: list[dict[str, Any]]) -> str:
+    return "\n".join(event["message"] for event in events if event["type"] == "notice")
+
+
+def fill(worker: Agent, leave: int = 0) -> Path:
+    """Fill the disk of the worker's jobs, but for `leave` bytes."""
+    path = seen_by(worker, worker.root / "jobs" / "filler")
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"f" * 4096)
+        except OSError:
+            file.truncate(max(0, file.tell() - leave))
+    return path
+
+
+PRINTS = """
+import os
+open(job_data["output_dir"] + "/early.txt", "w").write("kept")
+line = b"x" * 99 + b"\\n"
+while True:
+    os.write(1, line * 100)
+"""
+
+
+def test_a_job_that_prints_the_disk_full_ends_and_says_so(worker: Agent) -> None:
+    job = worker.start(PRINTS)
+    events = worker.follow(job)
+    end = events[-1]
+    assert end["state"] == "failed"
+    assert FULL in end["reason"]
+    assert ADVICE in end["reason"]
+    assert str(worker.root / "jobs") in end["reason"]
+    check_journal(worker, job, events)
+    log = worker.log(job)
+    assert len(log) > 3_000_000
+    assert set(log.splitlines()[:-1]) == {b"x" * 99}
+    assert files(worker, job) == {"early.txt": b"kept"}
+    assert nothing_is_left(worker)
+
+
+HOGS = """
+import os, subprocess, sys
+place = {place}
+out = job_data["output_dir"]
+open(out + "/early.txt", "w").write("kept")
+with open(os.path.join(place, "hog"), "wb", buffering=0) as file:
+    while True:
+        file.write(b"h" * 4096)
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ['job_data["output_dir"]', 'os.environ["TMPDIR"]'], ids=["outputs", "tmp"]
+)
+def test_a_job_that_fills_the_disk_with_files_fails_with_its_own_error(
+    worker: Agent, place: str
+) -> None:
+    job = worker.start(HOGS.format(place=place))
+    events = worker.follow(job)
+    end = events[-1]
+    assert end["state"] == "failed"
+    assert "OSError: [Errno 28]" in end["reason"]
+    assert "In[1]" in end["error"]["traceback"]
+    assert FULL in notices(events)
+    assert ADVICE in notices(events)
+    check_journal(worker, job, events)
+    header, _ = worker.ask("outputs", job=job, start=0, limit=10)
+    assert header["final"]
+    assert files(worker, job)["early.txt"] == b"kept"
+
+
+NEVER_MINDS = """
+import os, time
+file = open(job_data["output_dir"] + "/hog", "wb", buffering=0)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    try:
+        file.write(b"h" * 4096)
+    except OSError:
+        print("still trying", flush=True)
+"""
+
+
+def test_a_job_that_grabs_all_room_again_and_again_can_not_take_its_own_last_words(
+    worker: Agent,
+) -> None:
+    job = worker.start(NEVER_MINDS)
+    events = worker.follow(job)
+    assert events[-1]["state"] == "failed"
+    assert FULL in events[-1]["reason"]
+    check_journal(worker, job, events)
+    assert b"still trying\n" in worker.log(job)
+    header, _ = worker.ask("outputs", job=job, start=0, limit=10)
+    assert (header["final"], [entry["path"] for entry in header["entries"]]) == (True, ["hog"])
+
+
+def test_the_end_is_written_while_another_takes_every_byte(worker: Agent) -> None:
+    """The room of the events is theirs: a reserve that is given back, others may take."""
+    job = worker.start(
+        "import time\nopen(job_data['output_dir'] + '/a', 'w').write('a')\nprint('one')\n"
+        "time.sleep(0.5)\nraise ValueError('x' * 200_000)"
+    )
+    worker.follow(job, until="running")
+    path = fill(worker)
+    with path.open("ab", buffering=0) as greedy:
+        deadline = time.monotonic() + PATIENCE
+        events: list[dict[str, Any]] = []
+        while not any(event.get("state") == "failed" for event in events):
+            assert time.monotonic() < deadline
+            try:
+                while True:
+                    greedy.write(b"g" * 4096)
+            except OSError:
+                header, _ = worker.ask("events", job=job, after=0, wait=0)
+                events = header["events"]
+    assert events[-1]["reason"].endswith("xxx")
+    assert FULL in notices(events)
+    check_journal(worker, job, events)
+    assert worker.log(job) == b"one\n"
+
+
+def test_a_value_too_large_for_the_disk_fails_and_says_so(worker: Agent) -> None:
+    job = worker.start("print('done')\nreturn b'v' * 5_000_000")
+    events = worker.follow(job)
+    assert events[-1]["state"] == "failed"
+    assert "the returned value has 5000" in events[-1]["reason"]
+    assert FULL in events[-1]["reason"]
+    assert not events[-1]["has_value"]
+    check_journal(worker, job, events)
+    assert not (folder_of(worker, job) / "result.bin").exists()
+    assert worker.log(job) == b"done\n"
+
+
+def test_a_submit_to_a_full_disk_is_refused_and_leaves_nothing(worker: Agent) -> None:
+    filler = fill(worker, leave=100_000)
+    body = payload("return 1")
+    fields = spec(body)
+    header, _ = worker.ask("submit", body, spec=fields)
+    assert not header["ok"]
+    assert header["error"]["code"] == "disk_full"
+    assert FULL in header["error"]["message"]
+    assert ADVICE in header["error"]["message"]
+    assert os.listdir(filler.parent) == ["filler"]
+    filler.unlink()
+    header, _ = worker.ask("submit", body, spec=fields)
+    assert header["ok"], header
+    assert worker.end(fields["id"])["state"] == "succeeded"
+    assert worker.value(fields["id"]) == 1
+
+
+def test_a_payload_that_finds_no_room_is_refused_and_leaves_nothing(worker: Agent) -> None:
+    filler = fill(worker, leave=100_000)
+    header, _ = worker.ask("stage", b"p" * 500_000, job="a" * 32, offset=0, total=500_000)
+    assert header["error"]["code"] == "disk_full"
+    assert os.listdir(filler.parent) == ["filler"]
+
+
+def test_a_cancel_reaches_its_job_on_a_full_disk(worker: Agent) -> None:
+    job = worker.start("await self.cancel_event.wait()")
+    worker.follow(job, until="running")
+    fill(worker)
+    header, _ = worker.ask("cancel", job=job)
+    assert header["ok"], header
+    events = worker.follow(job)
+    assert events[-1]["state"] == "cancelled"
+    check_journal(worker, job, events)
+
+
+def test_a_job_may_meet_a_full_disk_and_go_on(worker: Agent) -> None:
+    """Only what can't be written ends a job: a list of outputs may wait."""
+    job = worker.start(
+        "import os, time\npath = job_data['output_dir'] + '/hog'\n"
+        "file = open(path, 'wb', buffering=0)\n"
+        "try:\n    while True: file.write(b'h' * 4096)\nexcept OSError: pass\n"
+        "time.sleep(3.5)\nos.remove(path)\nprint('went on')\nreturn 'value'"
+    )
+    events = worker.follow(job)
+    assert events[-1]["state"] == "succeeded"
+    assert worker.value(job) == "value"
+    assert worker.log(job) == b"went on\n"
+    check_journal(worker, job, events)
+
+
+def test_an_events_file_with_a_torn_tail_goes_on_whole(worker: Agent) -> None:
+    job = worker.start("import time; time.sleep(60)")
+    worker.follow(job, until="running")
+    folder = folder_of(worker, job)
+    guardian = parent(json.loads((folder / "child.json").read_text())["pid"])
+    supervisor = parent(guardian)
+    os.kill(supervisor, signal.SIGSTOP)
+    with (folder / "events.jsonl").open("ab") as file:
+        file.write(b'{"state":"succ')
+    fill(worker)
+    os.kill(supervisor, signal.SIGKILL)
+    events = worker.follow(job)
+    assert events[-1]["state"] == "lost"
+    check_journal(worker, job, events)

@@ -140,7 +140,8 @@ def _keep(path: str, result: bytes) -> None:
         if not space.is_full(error):
             raise
         raise DiskFull(
-            "the returned value has %d bytes, and %s" % (len(result), space.sentence(os.path.dirname(folder), error))
+            "the returned value has %d bytes, and %s"
+            % (len(result), space.sentence(os.path.dirname(folder), error))
         ) from error
 
 

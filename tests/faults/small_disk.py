@@ -18,7 +18,7 @@ def wrapper(script: Path, mount: Path, size: str, python: str = sys.executable) 
     private = "unshare -m" if os.getuid() == 0 else "unshare -Urm"
     inner = f"mount -t tmpfs -o size={size},mode=700 none {shlex.quote(str(mount))}"
     script.write_text(
-        f"#!/bin/sh\nexec {private} sh -c '{inner} && exec \"$0\" \"$@\"' {python} \"$@\"\n"
+        f'#!/bin/sh\nexec {private} sh -c \'{inner} && exec "$0" "$@"\' {python} "$@"\n'
     )
     script.chmod(0o755)
     return str(script)

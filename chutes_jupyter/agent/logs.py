@@ -71,6 +71,7 @@ class LogWriter:
         self._open(job.log, None if limit is None else limit // 2)
         self._stream = 0
         self._stamped = 0.0
+        self._left = memoryview(b"")
         self._last_words: Optional[int] = None
 
     def _open(self, path: str, length: Optional[int]) -> None:
@@ -98,27 +99,29 @@ class LogWriter:
     def add(self, data: bytes, stream: int) -> None:
         """Append bytes that came from a stream just now."""
         now = time.time()
-        view = memoryview(data)
+        self._left = memoryview(data)
         try:
             if stream != self._stream or now - self._stamped >= _STEP:
                 self._stamp(stream, now)
-            while self.size + len(view) > self._border:
-                room = int(self._border) - self.size
-                self._write(view[:room])
-                view = view[room:]
+            while self.size + len(self._left) > self._border:
+                self._write(int(self._border) - self.size)
                 self._rotate()
                 self._stamp(stream, now)
-            self._write(view)
+            self._write(len(self._left))
         except OSError as error:
             if self._last_words is None or not space.is_full(error):
                 raise
+            self._last_words = 0  # nothing more: what follows would follow on something else
 
-    def _write(self, view: memoryview) -> None:
+    def _write(self, count: int) -> None:
+        """Write so many of the bytes that are left."""
         if self._last_words is not None:
-            view = view[: max(0, self._last_words - self.size)]
-        while view:
-            written = os.write(self._log, view)
-            view = view[written:]
+            count = max(0, min(count, self._last_words - self.size))
+            self._left = self._left[:count]
+        end = self.size + count
+        while self.size < end:
+            written = os.write(self._log, self._left[: end - self.size])
+            self._left = self._left[written:]
             self.size += written
 
     def _stamp(self, stream: int, now: float) -> None:
@@ -158,6 +161,7 @@ class LogWriter:
     def end_soon(self) -> None:
         """Take, from now on, only so much more as there is room for, and not much."""
         self._last_words = self.size + _LAST_WORDS
+        self.add(bytes(self._left), self._stream)
 
     def close(self) -> None:
         """Close both files."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import socket
 import time
@@ -10,45 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobCancelled, JobFailed
 from tests.client.rig import PATIENCE, Submit, until
-from tests.conftest import add_to_ssh_config
+from tests.faults.kit import Line, line_to
 from tests.sshd import Sshd
-from tests.transports.proxy import Proxy
-
-
-class Line:
-    """A worker behind a line that can be cut and stopped."""
-
-    def __init__(self, worker: Worker, proxy: Proxy, portal: object) -> None:
-        self.worker, self._proxy, self._portal = worker, proxy, portal
-
-    def cut(self) -> None:
-        self._do(self._proxy.cut)
-
-    def stall(self) -> None:
-        self._do(self._proxy.stall)
-
-    def flow(self) -> None:
-        self._do(self._proxy._flowing.set)
-
-    def _do(self, action: object) -> None:
-        self._portal.call(action)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def line(sshd: Sshd, home: Path, tmp_path: Path) -> Iterator[Line]:
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Proxy(sshd.port)) as proxy,
-    ):
-        add_to_ssh_config(home, dataclasses.replace(sshd, port=proxy.port), "cut1")
-        worker = Worker("cut1", host="cut1", dir=str(tmp_path / "worker"))
-        Workers.load().add(worker)
-        yield Line(worker, proxy, portal)
+    with line_to(sshd, home, tmp_path / "worker") as found:
+        yield found
 
 
 COUNTS = """

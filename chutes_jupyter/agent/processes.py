@@ -19,6 +19,8 @@ from typing import Any, Dict, List, Optional
 MARK = "CHUTE_JOB_ID"
 
 _PR_SET_CHILD_SUBREAPER = 36
+#: So many looks in a row must find nobody: one may pass between two links of a chain of forks.
+_QUIET = 3
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -50,13 +52,21 @@ def _stat(pid: int) -> Optional[List[bytes]]:
     return None if fields[0] in (b"Z", b"X") else fields
 
 
+def _pids() -> List[int]:
+    """Return the number of every process, the newest first.
+
+    One that forks and exits again and again is only met by who looks at once.
+    """
+    return sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
+
+
 def _parents() -> Dict[int, int]:
     """Return the parent of every process that is not a zombie."""
     parents = {}
-    for name in os.listdir("/proc"):
-        fields = _stat(int(name)) if name.isdigit() else None
+    for pid in _pids():
+        fields = _stat(pid)
         if fields is not None:
-            parents[int(name)] = int(fields[1])
+            parents[pid] = int(fields[1])
     return parents
 
 
@@ -89,41 +99,39 @@ def identity(pid: int) -> Dict[str, Any]:
     return {"pid": pid, "start": int(fields[19]) if fields else 0, "boot": boot_id()}
 
 
-def _session(leader: Dict[str, Any]) -> List[int]:
-    """Return the processes of the session that this process opened, and all below them.
+class _Sought:
+    """What tells the processes of a job where nobody is above them any more.
 
-    A session's number is not used again while anyone is in it, so it is enough that no
-    later process has taken the leader's pid.
+    Parameters
+    ----------
+    leader : dict, optional
+        The `identity` of the job's first process, which opened a session.
     """
-    if not _LINUX or leader["boot"] != boot_id():
-        return []
-    now = _stat(leader["pid"])
-    if now is not None and int(now[19]) != leader["start"]:
-        return []
-    members = []
-    for pid in _parents():
+
+    def __init__(self, job_id: str, leader: Optional[Dict[str, Any]]) -> None:
+        self._mark = ("%s=%s" % (MARK, job_id)).encode()
+        self._session = None
+        if leader is not None and leader["boot"] == boot_id():
+            # A session's number is not used again while anyone is in it, so it is enough that
+            # no later process has taken the leader's pid.
+            now = _stat(leader["pid"])
+            if now is None or int(now[19]) == leader["start"]:
+                self._session = leader["pid"]
+
+    def __contains__(self, pid: int) -> bool:
+        if pid == os.getpid():
+            return False
         fields = _stat(pid)
-        if fields is not None and int(fields[3]) == leader["pid"]:
-            members.append(pid)
-    return members + [pid for member in members for pid in descendants(member)]
+        if fields is None:
+            return False
+        return int(fields[3]) == self._session or self._marked(pid)
 
-
-def marked(job_id: str) -> List[int]:
-    """Return the processes of this user whose environment carries the job's mark."""
-    if not _LINUX:
-        return []
-    wanted = ("%s=%s" % (MARK, job_id)).encode()
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
+    def _marked(self, pid: int) -> bool:
         try:
-            with open("/proc/%s/environ" % name, "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    found.append(int(name))
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                return self._mark in file.read().split(b"\0")
         except OSError:  # another user's process, or one that has just ended
-            continue
-    return found
+            return False
 
 
 def send(pids: List[int], number: int) -> None:
@@ -194,9 +202,18 @@ def kill_below(
         signal_below(pid, group, signal.SIGKILL)
         if not reap(ended, peaks):
             return []
+        _kill_children(pid)
         if time.monotonic() > deadline:
             return descendants(pid) if _LINUX else []
         time.sleep(0.002)
+
+
+def _kill_children(parent: int) -> None:
+    """Kill the children of a process as they are met: a chain of forks is quicker than a list."""
+    for pid in _pids() if _LINUX else []:
+        fields = _stat(pid)
+        if fields is not None and int(fields[1]) == parent:
+            send([pid], signal.SIGKILL)
 
 
 def sweep(job_id: str, leader: Optional[Dict[str, Any]], patience: float = 5.0) -> List[int]:
@@ -212,13 +229,21 @@ def sweep(job_id: str, leader: Optional[Dict[str, Any]], patience: float = 5.0) 
     list of int
         Who is still alive after `patience` seconds.
     """
+    if not _LINUX:
+        return []
+    sought = _Sought(job_id, leader)
     deadline = time.monotonic() + patience
+    # Below them there may be some who cleared their environment and left the session.
+    first = [pid for pid in _pids() if pid in sought]
+    send([below for pid in first for below in descendants(pid)], signal.SIGKILL)
+    quiet = 0
     while True:
-        left = set(marked(job_id))
-        if leader is not None:
-            left.update(_session(leader))
-        left.discard(os.getpid())
-        if not left or time.monotonic() > deadline:
-            return sorted(left)
-        send(sorted(left), signal.SIGKILL)
-        time.sleep(0.01)
+        left = []
+        for pid in _pids():
+            if pid in sought:
+                send([pid], signal.SIGKILL)
+                left.append(pid)
+        quiet = 0 if left else quiet + 1
+        if quiet == _QUIET or time.monotonic() > deadline:
+            return left
+        time.sleep(0.005)

@@ -108,6 +108,8 @@ class Requests:
     # -- the worker -------------------------------------------------------------------
 
     def _hello(self, header: Header, body: bytes) -> Answer:
+        # Nobody else ends what lost all its keepers, and it may hold a GPU.
+        warden.sweep(self.root)
         if "warm" in header:
             self._warm_up(header["warm"])
         return {

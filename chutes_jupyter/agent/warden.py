@@ -33,7 +33,7 @@ def launch(job: JobDir) -> Dict[str, Any]:
     """
     reading, writing = os.pipe()
     if os.fork() == 0:
-        _apart(lambda: _watch_over(job, writing), job)
+        _apart(lambda: _watch_over(job, writing), job.errors)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         told = answer.read()
@@ -45,34 +45,39 @@ def launch(job: JobDir) -> Dict[str, Any]:
 
 def recover(job: JobDir) -> None:
     """End, in a process of its own, a job whose keepers are gone: `lost`, with what there is."""
-    _fork_orphan(lambda: _recover(job, None), job)
+    _fork_orphan(lambda: _recover(job, None), job.errors)
 
 
-def recover_all(root: str) -> None:
-    """End, in processes of their own, all jobs of a root whose keepers are gone."""
+def sweep(root: str) -> None:
+    """End, in a process of its own, every job of a root whose keepers are gone."""
+    _fork_orphan(lambda: _sweep(root), os.path.join(root, "agent.log"))
+
+
+def _sweep(root: str) -> None:
+    processes.close_descriptors()
     for name in journal.job_ids(root):
         job = JobDir(root, name)
-        # A control pipe is there from before the job's first process to its terminal state.
+        # The control pipe is there from before a job's first process to its terminal state.
         if os.path.exists(job.control) and not journal.owned(job):
-            recover(job)
+            _recover(job, None)
 
 
-def _fork_orphan(body: Callable[[], None], job: JobDir) -> None:
+def _fork_orphan(body: Callable[[], None], errors: str) -> None:
     pid = os.fork()
     if pid == 0:
         if os.fork():
             os._exit(0)
-        _apart(body, job)
+        _apart(body, errors)
     os.waitpid(pid, 0)
 
 
-def _apart(body: Callable[[], None], job: JobDir) -> NoReturn:
+def _apart(body: Callable[[], None], errors: str) -> NoReturn:
     """Run `body` in a new session, away from every descriptor and signal of `serve`."""
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
-        errors = os.open(job.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for fd, target in ((null, 0), (null, 1), (errors, 2)):
+        log = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for fd, target in ((null, 0), (null, 1), (log, 2)):
             os.dup2(fd, target)
         # Whatever ends the login must not end the job with it.
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
@@ -91,7 +96,7 @@ def _watch_over(job: JobDir, answer: int) -> None:
     processes.become_subreaper()
     supervisor = os.fork()
     if supervisor == 0:
-        _apart(lambda: _supervise(job, answer), job)
+        _apart(lambda: _supervise(job, answer), job.errors)
     processes.close_descriptors()
     ended: Dict[int, int] = {}
     # Who is not the supervisor came to us when it died, and is met below.
@@ -132,8 +137,15 @@ def _recover(job: JobDir, reason: Optional[str], unkillable: int = 0) -> None:
     """Write the end of a job that nobody keeps; without a reason, find one."""
     processes.close_descriptors()
     lock = Lock(job)
-    if not lock.take():
-        return
+    # With patience: somebody who only asks whether it is owned holds it for a moment.
+    if lock.take(patience=1.0):
+        try:
+            _end(job, reason, unkillable)
+        finally:
+            lock.release()
+
+
+def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
     log = EventLog(job)
     log.refresh()
     # Without a first event nothing was started, and a submit may still start it.
@@ -165,4 +177,3 @@ def _recover(job: JobDir, reason: Optional[str], unkillable: int = 0) -> None:
         has_value=False,
         durable=True,
     )
-    lock.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -262,26 +261,6 @@ def test_the_job_needs_no_serve(tmp_path: Path) -> None:
     with agent(tmp_path / "root") as second:
         assert second.end(job)["state"] == "succeeded"
         assert second.log(job) == b"late\n"
-
-
-@pytest.mark.parametrize("victim", ["supervisor", "guardian", "both"])
-def test_the_death_of_its_keepers_ends_the_job_and_says_so(worker: Agent, victim: str) -> None:
-    job = worker.start(BLOCK.format(escape=ESCAPES["deaf to SIGTERM"]))
-    wait_for_log(worker, job, b"ready")
-    child = json.loads((worker.root / "jobs" / job / "child.json").read_text())["pid"]
-    guardian = parent(child)
-    supervisor = parent(guardian)
-    if victim == "both":
-        os.kill(guardian, signal.SIGSTOP)
-        os.kill(supervisor, signal.SIGKILL)
-        os.kill(guardian, signal.SIGKILL)
-    else:
-        os.kill(supervisor if victim == "supervisor" else guardian, signal.SIGKILL)
-    end = worker.end(job)
-    assert end["state"] == ("failed" if victim == "guardian" else "lost")
-    assert ("guardian" if victim == "guardian" else "supervisor") in end["reason"]
-    assert nothing_is_left(worker), below(worker.root)
-    assert files(worker, job) == {"early.txt": b"kept"}
 
 
 def test_a_taken_port_fails_the_job_naming_port_and_holder(worker: Agent) -> None:

@@ -7,6 +7,7 @@ it would wait. It raises `Refused` with a word and a sentence.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -192,6 +193,10 @@ class Requests:
         if not known:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             known = not self._claim(job, spec, body)
+        if known:
+            # Sent again, because the first answer was lost.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._staged(job.id))
         if known and job.read_spec() != spec:
             raise Refused("other_spec", "job %s is known here with another spec" % job.id)
         log = self._look(job)

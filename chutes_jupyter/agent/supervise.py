@@ -38,14 +38,9 @@ _LONG_HASH = 64 * 1024 * 1024
 _NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-#: The person's own umask: the agent's files are private, a job's need not be.
-_UMASK = _umask()
+#: The person's own umask: the agent's files are private, a job's need not be. Who begins
+#: with the agent's is told.
+person_umask = 0o077
 
 
 def environment(extra: Dict[str, str]) -> Dict[str, str]:
@@ -125,6 +120,12 @@ def _run(job: JobDir, answer: int) -> None:
     lock.release()
 
 
+def _forget(job: JobDir) -> None:
+    """Remove what the function was given: no secret in it outlives the job."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(job.payload)
+
+
 def _answer(fd: int, log: EventLog) -> None:
     log.refresh()
     number = log.events[-1]["n"] if log.events else 0
@@ -151,6 +152,7 @@ def _recover(job: JobDir) -> None:
             listing.settle()
             listing.hash()
             write_json(job.outputs, listing.to_json(final=True))
+        _forget(job)
         events.write(
             "state", state="lost", reason=reason, error=None, has_value=False, durable=True
         )
@@ -222,7 +224,7 @@ class Supervisor:
             for fd, target in ((null, 0), (out_write, 1), (err_write, 2)):
                 os.dup2(fd, target)
             os.setsid()
-            os.umask(_UMASK)
+            os.umask(person_umask)
             os.chdir(self.job.work)
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
@@ -417,6 +419,7 @@ class Supervisor:
         self._reserved.release()
         if os.path.exists(self.job.control):
             os.unlink(self.job.control)
+        _forget(self.job)
         has_value = os.path.exists(self.job.result)
         self.events.write(
             "state",

@@ -46,7 +46,7 @@ class Template:
 
     def __init__(self, executable: str, env: Dict[str, str], code: str) -> None:
         self._process = subprocess.Popen(
-            [executable, "-c", _BEGIN, code],
+            [executable, "-c", _BEGIN, code, "%o" % supervise.person_umask],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=supervise.environment(env),
@@ -111,7 +111,8 @@ class Templates:
 
 def main() -> None:
     """Fork a supervisor for each job that standard input names, until it ends."""
-    code = sys.argv[1]
+    code, umask = sys.argv[1:3]
+    supervise.person_umask = int(umask, 8)
     # Found last, so that it can't hide a module of the person's.
     sys.path.remove(code)
     sys.path.append(code)

@@ -110,6 +110,11 @@ class JobDir:
                 "upgrade here with  pip install -U chutes_jupyter" % (self.id, number, FORMAT)
             )
 
+    def forget(self) -> None:
+        """Remove what the function was given: no secret in it outlives the job."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.payload)
+
     def read_spec(self) -> Dict[str, Any]:
         """Return the spec that the job was submitted with."""
         spec = read_json(self.spec)

@@ -206,6 +206,10 @@ class Requests:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             known = not self._claim(job, spec, body)
             _refuse_withdrawn(job)
+        if known:
+            # Sent again, because the first answer was lost.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._staged(job.id))
         if known and job.read_spec() != spec:
             raise Refused("other_spec", "job %s is known here with another spec" % job.id)
         log = self._look(job)

@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
 
-from . import wire
+from . import supervise, wire
 from .changes import POLL, Changes
 from .requests import Answer, Header, Pair, Refused, Requests
 
@@ -29,7 +29,7 @@ _LONGEST_WAIT = 60.0
 _CHECK = 2.0
 
 
-def main(root: str, agent_hash: str) -> int:
+def main(root: str, agent_hash: str, umask: Optional[int] = None) -> int:
     """Serve one connection on standard input and output.
 
     Parameters
@@ -38,8 +38,11 @@ def main(root: str, agent_hash: str) -> int:
         The agent's folder on this worker.
     agent_hash : str
         The hash that names this version of the agent.
+    umask : int, optional
+        The person's, for the files of jobs; by default that of this process.
     """
-    os.umask(0o077)
+    before = os.umask(0o077)
+    supervise.person_umask = before if umask is None else umask
     root = os.path.abspath(os.path.expanduser(root))
     os.makedirs(os.path.join(root, "jobs"), mode=0o700, exist_ok=True)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -35,14 +35,9 @@ _SCAN_FIRST = 1.0
 _SCAN_LEAST, _SCAN_MOST, _SCAN_SHARE = 2.0, 30.0, 200.0
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-#: The person's own umask: the agent's files are private, a job's need not be.
-_UMASK = _umask()
+#: The person's own umask: the agent's files are private, a job's need not be. Who begins
+#: with the agent's is told.
+person_umask = 0o077
 
 
 class Supervisor:
@@ -133,7 +128,7 @@ class Supervisor:
             for fd, target in ((null, 0), (out_write, 1), (err_write, 2)):
                 os.dup2(fd, target)
             os.setsid()
-            os.umask(_UMASK)
+            os.umask(person_umask)
             os.chdir(self.job.work)
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
@@ -371,6 +366,7 @@ class Supervisor:
         self._reserved.release()
         if os.path.exists(self.job.control):
             os.unlink(self.job.control)
+        self.job.forget()
         has_value = os.path.exists(self.job.result)
         self.events.write(
             "state",

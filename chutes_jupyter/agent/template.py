@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import IO, Any, Dict, List, Optional
 
-from . import execute, warden
+from . import execute, supervise, warden
 from .guardian import BecomeJob
 from .journal import JobDir
 
@@ -58,7 +58,7 @@ class Template:
 
     def __init__(self, executable: str, env: Dict[str, str], code: str) -> None:
         self._process = subprocess.Popen(
-            [executable, "-c", _BEGIN, code],
+            [executable, "-c", _BEGIN, code, "%o" % supervise.person_umask],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(env),
@@ -123,7 +123,8 @@ class Templates:
 
 def main() -> None:
     """Fork a supervisor for each job that standard input names, until it ends."""
-    code = sys.argv[1]
+    code, umask = sys.argv[1:3]
+    supervise.person_umask = int(umask, 8)
     # Found last, so that it can't hide a module of the person's.
     sys.path.remove(code)
     sys.path.append(code)

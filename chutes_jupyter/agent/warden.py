@@ -166,6 +166,7 @@ def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
         publish(job.outputs, listing, final=True)
     if os.path.exists(job.control):
         os.unlink(job.control)
+    job.forget()
     boot = log.events[0].get("boot") or (child or {}).get("boot") or processes.boot_id()
     if reason is None and boot != processes.boot_id():
         reason = "the worker was restarted while it ran"

@@ -214,7 +214,7 @@ def test_private_files_and_the_jobs_own_folders(worker: Agent) -> None:
     assert temp == variable == str(folder / "tmp")
     assert (cwd, output) == (str(folder / "work"), str(folder / "output"))
     assert folder.stat().st_mode & 0o077 == 0
-    for name in ("spec.json", "payload.bin", "events.jsonl", "log", "result.bin", "outputs.json"):
+    for name in ("spec.json", "format", "events.jsonl", "log", "result.bin", "outputs.json"):
         assert (folder / name).stat().st_mode & 0o077 == 0, name
 
 

@@ -15,7 +15,7 @@ from chutes_jupyter.client.outputs import JobOutputs
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
 from chutes_jupyter.models import TERMINAL
-from chutes_jupyter.replies import EventPage, parse
+from chutes_jupyter.replies import EventPage, JobPage, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 _WAIT = 25.0
 #: A job that its worker does not know may still be on its way from another process.
-_ON_ITS_WAY = 120.0
+ON_ITS_WAY = 120.0
 _ON_ITS_WAY_PAUSE = 1.0
 NEVER_REACHED = "never reached the worker"
+NOT_THERE = "the worker has no record of it any more"
 _MAX_REFUSED = 20
 
 _log = logging.getLogger(__name__)
@@ -163,7 +164,9 @@ class Follower:
             try:
                 terminal = await self._next_events()
             except RequestRefused as error:
-                if error.code != "unknown_job" or not await self._unknown():
+                if error.code == "removed":
+                    await self._removed()
+                elif error.code != "unknown_job" or not await self._unknown():
                     raise
                 continue
             if terminal:
@@ -230,14 +233,30 @@ class Follower:
             return True
         if live.acknowledged:
             if not live.terminal:
-                await self._end_here("lost", "the worker has no record of it any more")
-            live.set(seen=live.event)
-        elif time.time() - live.created > _ON_ITS_WAY:
+                await self._end_here("lost", NOT_THERE)
+            live.set(seen=live.event, has_value=False, removed=True)
+        elif time.time() - live.created > ON_ITS_WAY:
             await self._end_here("lost", NEVER_REACHED)
         else:
             live.set(checked=True)
             await asyncio.sleep(_ON_ITS_WAY_PAUSE)
         return True
+
+    async def _removed(self) -> None:
+        """Take over how a job ended that somebody has removed since."""
+        live = self.live
+        reply = await self.control.persist("jobs", trouble=self._trouble, ids=[live.id])
+        for job in parse(JobPage, reply.header).jobs:
+            if job.id == live.id and job.terminal and job.state is not None:
+                if not live.terminal:
+                    live.reason = job.reason or None
+                live.confirmed = time.time()
+                live.set(state=job.state, event=job.event, started=job.started, ended=job.ended)
+                await self._records.save(live)
+        if not live.terminal:
+            await self._end_here("lost", NOT_THERE)
+        live.notice("removed on the worker: its log and result are gone; what came here stays")
+        live.set(seen=live.event, has_value=False, removed=True, trouble=None, checked=True)
 
     async def _end_here(self, state: str, reason: str) -> None:
         self.live.end_here(state, reason)
@@ -279,6 +298,8 @@ class Follower:
         if not live.acknowledged or not live.upload:
             reason = None if live.upload else "upload=False: files stay on the worker"
             self._end_mirror("complete", reason)
+        elif live.removed:
+            self._end_mirror("stopped", "removed on the worker")
         else:
             await self._mirror(again)
             live.set(mirror_over=True)

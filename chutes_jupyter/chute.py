@@ -16,9 +16,10 @@ from chutes_jupyter.assembly import assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
-from chutes_jupyter.jobdata import check_job_data, notebook_path
+from chutes_jupyter.jobdata import check_job_data
 from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
 from chutes_jupyter.nodes import NodeSelector
+from chutes_jupyter.notebooks import notebook_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

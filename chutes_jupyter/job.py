@@ -211,9 +211,12 @@ class Job(JobFacts):
         """
         if follow:
             return self._lines(tail)
-        text = "".join(self.stream_log(follow=False))
         if tail is None:
-            return text
+            return "".join(self.stream_log(follow=False))
+        client = self._followed(mirror=False)
+        offset = portal.call(client.log_offset, self._live, tail)
+        text = "".join(self.stream_log(follow=False, offset=offset))
+        # What was written meanwhile came behind.
         return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
 
     def stream_log(self, *, follow: bool = True, offset: int = 0) -> Iterator[str]:
@@ -382,12 +385,15 @@ def attach(text: str, *, mirror: bool = True) -> Job:
     return Job(portal.call(current_client().attach, text, mirror=mirror))
 
 
-def jobs(*, refresh: bool = True) -> list[Job]:
-    """Return every job of this person, the newest first.
+def jobs(*, refresh: bool = True, limit: int | None = None) -> list[Job]:
+    """Return the jobs of this person, the newest first.
 
     Parameters
     ----------
     refresh : bool
         Ask the workers first; a job whose worker does not answer is shown as last confirmed.
+    limit : int, optional
+        Not more than so many; all by default.
     """
-    return [Job(live) for live in portal.call(current_client().list_jobs, refresh=refresh)]
+    found = portal.call(current_client().list_jobs, refresh=refresh, limit=limit)
+    return [Job(live) for live in found]

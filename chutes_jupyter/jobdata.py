@@ -1,8 +1,7 @@
-"""What goes along with a job: its data, and which notebook it is from."""
+"""What goes along with a job: its data."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import codec
@@ -40,13 +39,3 @@ def check_job_data(job_data: Mapping[str, Any]) -> dict[str, Any]:
         except codec.CodecError as error:
             raise SpecError("job_data", key, str(error).rstrip("."), _DATA_EXAMPLE) from error
     return dict(job_data)
-
-
-def notebook_path(namespace: Mapping[str, Any]) -> str | None:
-    """Return the path of the notebook or script, where it can be known."""
-    known = (
-        namespace.get("__vsc_ipynb_file__"),  # VS Code
-        os.environ.get("JPY_SESSION_NAME") if "In" in namespace else None,  # a Jupyter server
-        namespace.get("__file__"),
-    )
-    return next((path for path in known if isinstance(path, str) and path), None)

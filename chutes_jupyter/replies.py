@@ -36,6 +36,8 @@ __all__ = [
     "ReadEnd",
     "Refusal",
     "RemoteError",
+    "Removal",
+    "RemovalPage",
     "Submitted",
     "Unreadable",
     "parse",
@@ -267,6 +269,8 @@ class JobStatus(_Reply):
     ports: Annotated[list[JobPort], Field(max_length=1000)]
     timeout: Count | None
     upload: bool
+    #: Whether only this is left of it.
+    removed: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -287,6 +291,23 @@ class JobPage(_Reply):
     jobs: Annotated[list[JobStatus], Field(max_length=10_000)]
     next: JobId | None
     unreadable: Annotated[list[Unreadable], Field(max_length=10_000)] = []
+    newest: Time = 0.0
+
+
+class Removal(_Reply):
+    """What became of one job that was to be removed."""
+
+    id: JobId
+    removed: bool
+    bytes: Size
+    reason: Text
+
+
+class RemovalPage(_Reply):
+    """One frame of the reply to `remove`."""
+
+    done: Annotated[list[Removal], Field(max_length=10_000)]
+    swept: Size = 0
 
 
 Model = TypeVar("Model", bound=_Reply)

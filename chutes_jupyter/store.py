@@ -20,12 +20,12 @@ from chutes_jupyter.files import file_lock
 from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 FILE_NAME = "jobs.sqlite3"
 #: Raised by one when the table changes; a file of any other version is made anew.
-VERSION = 1
+VERSION = 2
 #: How long one process waits for another's write, in seconds.
 BUSY_TIMEOUT = 10.0
 _SHOWN_CANDIDATES = 8
@@ -75,13 +75,17 @@ Records = list[JobRecord]
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What this machine knows by itself; it needs no newer event to change.
 _OWN = frozenset({"confirmed", "output_dir", "root"})
+_TABLES = ("jobs", "told", "heard")
 _CREATE = """
-CREATE TABLE IF NOT EXISTS jobs (
+CREATE TABLE jobs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, worker TEXT NOT NULL, state TEXT NOT NULL,
     event INTEGER NOT NULL, created REAL NOT NULL, started REAL, ended REAL, reason TEXT,
     notebook TEXT, output_dir TEXT, ports TEXT NOT NULL, timeout INTEGER,
     upload INTEGER NOT NULL, confirmed REAL, root TEXT
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE INDEX newest ON jobs (created DESC, id);
+CREATE TABLE told (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE heard (worker TEXT PRIMARY KEY, newest REAL NOT NULL) WITHOUT ROWID
 """
 
 
@@ -92,10 +96,13 @@ class Store:
     ----------
     path : Path
         The SQLite file; it is made, with its folder, where it is missing.
+    patience : float
+        How long to wait for another process's write, in seconds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience: float = BUSY_TIMEOUT) -> None:
         self.path = path
+        self._patience = patience
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int, int] | None = None
@@ -120,12 +127,27 @@ class Store:
         sql = f"INSERT OR IGNORE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
         return self._write(sql, [_stored(name, getattr(record, name)) for name in _COLUMNS])
 
-    def merge(self, record: JobRecord) -> bool:
-        """Record what a worker said of a job, known or not; return whether anything changed."""
-        if self.add(record):
-            return True
-        said = {"state", "started", "ended", "reason", "confirmed"}
-        return self.update(record.id, record.event, **{key: getattr(record, key) for key in said})
+    def merge(self, records: Iterable[JobRecord]) -> None:
+        """Record what a worker said of jobs, known or not, all at once; old news change nothing."""
+        marks = ", ".join("?" * len(_COLUMNS))
+        said = ("event", "state", "started", "ended", "reason", "confirmed")
+        sets = ", ".join(f"{name} = excluded.{name}" for name in said)
+        sql = (
+            f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
+            f" ON CONFLICT (id) DO UPDATE SET {sets} WHERE jobs.event < excluded.event"
+        )
+        same = "UPDATE jobs SET confirmed = ?, root = ? WHERE id = ? AND event = ?"
+        rows = [[_stored(name, getattr(each, name)) for name in _COLUMNS] for each in records]
+        at = {name: number for number, name in enumerate(_COLUMNS)}
+        own = [[row[at[name]] for name in ("confirmed", "root", "id", "event")] for row in rows]
+
+        def write(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                connection.executemany(sql, rows)
+                connection.executemany(same, own)
+
+        if rows:
+            self._run(write)
 
     def update(self, job: str, event: int, **changes: Any) -> bool:
         """Apply what event number `event` of a job says; return whether it was applied.
@@ -165,7 +187,37 @@ class Store:
 
     def remove(self, job: str) -> bool:
         """Forget a job here; return whether it was known. The worker's files stay."""
+        self._write("DELETE FROM told WHERE id = ?", [job])
         return self._write("DELETE FROM jobs WHERE id = ?", [job])
+
+    # -- what was said already --------------------------------------------------------
+
+    def heard(self, worker: str) -> float:
+        """Return up to when a worker, named in full, has told of jobs that ended; or 0."""
+        sql = "SELECT newest FROM heard WHERE worker = ?"
+        row = self._run(lambda connection: connection.execute(sql, [worker]).fetchone())
+        return float(row[0]) if row else 0.0
+
+    def hear(self, worker: str, newest: float) -> None:
+        """Record up to when a worker has told, by its own clock."""
+        self._write("INSERT OR REPLACE INTO heard VALUES (?, ?)", [worker, newest])
+
+    def news(self, notebook: str) -> Records:
+        """Return the jobs of a notebook that live, or whose end was not told yet; newest first."""
+        states = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+        return self._read(
+            f"WHERE notebook = ? AND (state NOT IN ({states})"  # noqa: S608 - our own words
+            " OR id NOT IN (SELECT id FROM told)) ORDER BY created DESC, id",
+            [notebook],
+        )
+
+    def tell(self, jobs: Iterable[str]) -> None:
+        """Record that the end of these jobs was told."""
+        rows = [[job] for job in jobs]
+        sql = "INSERT OR IGNORE INTO told VALUES (?)"
+        self._run(lambda connection: connection.executemany(sql, rows))
+
+    # -- looking ----------------------------------------------------------------------
 
     def get(self, job: str) -> JobRecord:
         """Return the job with that full id, or raise `JobNotFound`."""
@@ -220,16 +272,21 @@ class Store:
         live : bool, optional
             Only those that have not ended (True) or have (False).
         """
-        terms, values = ["1"], []
-        for name, value in (("notebook", notebook), ("worker", worker)):
-            if value is not None:
-                terms.append(f"{name} = ?")
-                values.append(value)
-        if live is not None:
-            states = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
-            terms.append(f"state {'NOT ' if live else ''}IN ({states})")
-        tail = f"WHERE {' AND '.join(terms)} ORDER BY created DESC, id LIMIT ?"
+        where, values = _filter(notebook, worker, live)
+        tail = f"{where} ORDER BY created DESC, id LIMIT ?"
         return self._read(tail, [*values, -1 if limit is None else limit])
+
+    def count(
+        self,
+        *,
+        notebook: str | None = None,
+        worker: str | None = None,
+        live: bool | None = None,
+    ) -> int:
+        """Return how many jobs there are; the parameters are those of `list`."""
+        where, values = _filter(notebook, worker, live)
+        sql = f"SELECT count(*) FROM jobs {where}"  # noqa: S608
+        return int(self._run(lambda connection: connection.execute(sql, values).fetchone()[0]))
 
     def _read(self, tail: str, values: Sequence[Any] | Mapping[str, Any]) -> Records:
         sql = f"SELECT {', '.join(_COLUMNS)} FROM jobs {tail}"  # noqa: S608
@@ -263,7 +320,7 @@ class Store:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         identity = self._identity()
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+            self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
         try:
             _prepare(connection)
@@ -301,6 +358,18 @@ class Store:
         return bool(verdict and verdict[0] == "ok")
 
 
+def _filter(notebook: str | None, worker: str | None, live: bool | None) -> tuple[str, list[str]]:
+    terms, values = ["1"], []
+    for name, value in (("notebook", notebook), ("worker", worker)):
+        if value is not None:
+            terms.append(f"{name} = ?")
+            values.append(value)
+    if live is not None:
+        states = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+        terms.append(f"state {'NOT ' if live else ''}IN ({states})")
+    return f"WHERE {' AND '.join(terms)}", values
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     # No WAL: homes may be on NFS, where its shared memory does not work. No syncing: a file
     # that a power cut breaks is made anew, and a submit must not wait for the disk.
@@ -311,8 +380,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     with _transaction(connection):
         if _version(connection) == VERSION:
             return
-        connection.execute("DROP TABLE IF EXISTS jobs")
-        connection.execute(_CREATE)
+        for table in _TABLES:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in _CREATE.split(";"):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "images",
         "nodes",
         "jobdata",
+        "notebooks",
         "job",
         "chute",
         "commands",

@@ -106,13 +106,16 @@ def test_only_fields_of_a_record_can_be_written(store, name):
 
 def test_merging_adds_or_updates(store):
     said = record(state="running", event=2, started=3.0, confirmed=4.0)
-    assert store.merge(said)
-    assert store.merge(replace(said, state="succeeded", event=3, ended=5.0))
-    assert not store.merge(replace(said, state="starting", event=1))
+    store.merge([said, replace(said, id="f" * 32)])
+    assert store.get("f" * 32).state == "running"
+    store.merge([replace(said, state="succeeded", event=3, ended=5.0)])
+    store.merge([replace(said, state="starting", event=1)])
     assert store.get(ID).state == "succeeded"
     store.update(ID, 3, output_dir="/o")
-    assert store.merge(replace(said, state="succeeded", event=3, confirmed=6.0))
+    store.merge([replace(said, state="failed", event=3, confirmed=6.0)])
     assert store.get(ID).output_dir == "/o"
+    assert (store.get(ID).state, store.get(ID).confirmed) == ("succeeded", 6.0)
+    store.merge([])
 
 
 def test_a_job_that_never_reached_its_worker_can_be_settled(store):

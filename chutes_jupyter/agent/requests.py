@@ -18,6 +18,8 @@ import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from . import gpu, journal, logs, outputs, processes, space, warden, wire
+from .clean import Cleaner, mark_used
+from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
@@ -27,9 +29,10 @@ Answer = Union[None, Pair, Iterator[Pair]]
 Header = Dict[str, Any]
 
 _EVENTS_PAGE = 500
-_JOBS_PAGE = 500
 _LISTING_PAGE = 2000
 _STAGED = ".stage-"
+#: A job that is not started so long after it was claimed never will be, in seconds.
+_CLAIMED = 60.0
 
 
 class Refused(Exception):
@@ -57,6 +60,9 @@ class Requests:
         self._templates = Templates(os.path.join(root, "agents", agent_hash))
         self._interpreters: Dict[str, Dict[str, str]] = {}
         self._logs: Dict[str, EventLog] = {}
+        self._history = History(root, self._check_alive)
+        self._cleaner = Cleaner(self._history, agent_hash)
+        mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
             "ping": lambda header, body: ({}, b""),
@@ -70,7 +76,8 @@ class Requests:
             "outputs": self._outputs,
             "read": self._read,
             "result": self._result,
-            "jobs": self._jobs,
+            "jobs": lambda header, body: self._history.jobs(header),
+            "remove": lambda header, body: self._cleaner.remove(header),
         }
 
     def close(self) -> None:
@@ -203,6 +210,7 @@ class Requests:
             job.check_format()
         else:
             _refuse_withdrawn(job)
+            self._refuse_removed(job)
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             known = not self._claim(job, spec, body)
             _refuse_withdrawn(job)
@@ -278,9 +286,15 @@ class Requests:
     def _job(self, header: Header) -> JobDir:
         job = JobDir(self.root, header["job"])
         if not job.exists():
+            self._refuse_removed(job)
             raise Refused("unknown_job", "no job %s on this worker" % job.id)
         job.check_format()
         return job
+
+    def _refuse_removed(self, job: JobDir) -> None:
+        if self._history.removed.find(job.id) is not None:
+            self._logs.pop(job.id, None)
+            raise Refused("removed", "job %s was removed on this worker" % job.id)
 
     def _look(self, job: JobDir) -> EventLog:
         log = self._logs.setdefault(job.id, EventLog(job))
@@ -289,7 +303,7 @@ class Requests:
 
     def _check_alive(self, job: JobDir, log: EventLog) -> None:
         """End a job whose supervisor is dead; asked when a wait brought nothing."""
-        if log.terminal or log.state is None or journal.owned(job):
+        if log.terminal or (log.state is None and not _forgotten(job)) or journal.owned(job):
             return
         log.refresh()
         if not log.terminal:
@@ -373,40 +387,10 @@ class Requests:
         pieces = send(result, 0, hashlib.sha256())
         return ((dict(fields, **extra), data) for extra, data in pieces)
 
-    def _jobs(self, header: Header, body: bytes) -> Answer:
-        limit = min(int(header["limit"]), _JOBS_PAGE)
-        ids = [name for name in journal.job_ids(self.root) if name > header["after"]]
-        page = ids[:limit]
-        found, unreadable = [], []
-        for name in page:
-            try:
-                found.append(self._summary(JobDir(self.root, name)))
-            except (JournalError, KeyError, TypeError, ValueError, OSError) as error:
-                # One that can't be read must not hide the others.
-                unreadable.append({"id": name, "reason": str(error)[:1000]})
-        more = page[-1] if len(ids) > limit else None
-        return {"jobs": found, "next": more, "unreadable": unreadable}, b""
 
-    def _summary(self, job: JobDir) -> Dict[str, Any]:
-        job.check_format()
-        spec = job.read_spec()
-        log = EventLog(job)
-        log.refresh()
-        self._check_alive(job, log)
-        log.refresh()
-        states = [event for event in log.events if event["type"] == "state"]
-        started = [event["t"] for event in states if event["state"] == "running"]
-        last: Dict[str, Any] = states[-1] if states else {}
-        kept = ("id", "name", "created", "notebook", "ports", "timeout", "upload")
-        summary = {key: spec.get(key) for key in kept}
-        summary.update(
-            state=log.state,
-            event=log.events[-1]["n"] if log.events else 0,
-            started=started[0] if started else None,
-            ended=last.get("t") if log.terminal else None,
-            reason=last.get("reason"),
-        )
-        return summary
+def _forgotten(job: JobDir) -> bool:
+    """Whether nobody starts a job any more that has no event: who claimed it died right then."""
+    return time.time() - os.stat(job.spec).st_mtime > _CLAIMED
 
 
 def _refuse_withdrawn(job: JobDir) -> None:

@@ -24,6 +24,8 @@ from .requests import Answer, Header, Pair, Refused, Requests
 _BACKLOG = 512 * 1024
 #: So many pieces are written at once: a header and its body go together.
 _PIECES = 16
+#: After so long others have their turn: what is deleted says little and takes long, in seconds.
+_TURN = 0.05
 _LONGEST_WAIT = 60.0
 #: A wait with no news asks this often whether the job's supervisor still lives, in seconds.
 _CHECK = 2.0
@@ -181,7 +183,8 @@ class Server:
 
     def _stream(self) -> None:
         """Let each long reply say one piece in turn, while the channel takes it."""
-        while self._streams and self._backlog < _BACKLOG:
+        until = time.monotonic() + _TURN
+        while self._streams and self._backlog < _BACKLOG and time.monotonic() < until:
             number, pieces = self._streams.popleft()
             try:
                 fields, body = next(pieces)

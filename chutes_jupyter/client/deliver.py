@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.errors import ChuteError, ConnectionLost, RequestRefused
 from chutes_jupyter.replies import Info, Submitted, parse
@@ -37,16 +37,19 @@ async def withdraw(session: Session, live: Live, state: str) -> str | None:
     so the worker remembers. If it has the job already, this is None, and `cancelled` cancels it
     like any cancel, while one that was to be given up as `lost` goes on.
     """
-    fields = {"quiet": _QUIET} if state == "lost" else {}
     reply = await session.persist(
         "cancel",
         trouble=lambda reason: live.set(trouble=reason),
         job=live.id,
-        withdraw=state,
-        **fields,
+        **withdrawal(state),
     )
     ended = reply.header.get("withdrawn")
     return ended if ended in _WITHDRAWN.values() else None
+
+
+def withdrawal(state: str) -> dict[str, Any]:
+    """Return the fields of the request that keeps a job from starting; see `withdraw`."""
+    return {"withdraw": state, **({"quiet": _QUIET} if state == "lost" else {})}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from chutes_jupyter.client.outputs import JobOutputs
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
 from chutes_jupyter.models import TERMINAL
-from chutes_jupyter.replies import EventPage, parse
+from chutes_jupyter.replies import EventPage, JobPage, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 _WAIT = 25.0
 #: A job that its worker does not know may still be on its way from another process.
-_ON_ITS_WAY = 120.0
+ON_ITS_WAY = 120.0
 _ON_ITS_WAY_PAUSE = 1.0
 NEVER_REACHED = "never reached the worker"
 _WITHDRAWN = {"cancelled": "cancelled before the worker had it", "lost": NEVER_REACHED}
+NOT_THERE = "the worker has no record of it any more"
 _MAX_REFUSED = 20
 #: The pause after an answer that came at once and brought nothing, in seconds: no sound agent
 #: gives one.
@@ -173,7 +174,9 @@ class Follower:
             try:
                 terminal = await self._next_events()
             except RequestRefused as error:
-                if error.code != "unknown_job" or not await self._unknown():
+                if error.code == "removed":
+                    await self._removed()
+                elif error.code != "unknown_job" or not await self._unknown():
                     raise
                 continue
             if terminal:
@@ -243,11 +246,11 @@ class Follower:
             return True
         if live.acknowledged:
             if not live.terminal:
-                await self._end_here("lost", "the worker has no record of it any more")
-            live.set(seen=live.event)
+                await self._end_here("lost", NOT_THERE)
+            live.set(seen=live.event, has_value=False, removed=True)
             return True
         live.set(checked=True)
-        if time.time() - live.created > _ON_ITS_WAY and await self._withdraw("lost"):
+        if time.time() - live.created > ON_ITS_WAY and await self._withdraw("lost"):
             return True
         await asyncio.sleep(_ON_ITS_WAY_PAUSE)
         return True
@@ -258,6 +261,22 @@ class Follower:
         if ended and not self.live.terminal:
             await self._end_here(ended, _WITHDRAWN[ended])
         return ended is not None
+
+    async def _removed(self) -> None:
+        """Take over how a job ended that somebody has removed since."""
+        live = self.live
+        reply = await self.control.persist("jobs", trouble=self._trouble, ids=[live.id])
+        for job in parse(JobPage, reply.header).jobs:
+            if job.id == live.id and job.terminal and job.state is not None:
+                if not live.terminal:
+                    live.reason = job.reason or None
+                live.confirmed = time.time()
+                live.set(state=job.state, event=job.event, started=job.started, ended=job.ended)
+                await self._records.save(live)
+        if not live.terminal:
+            await self._end_here("lost", NOT_THERE)
+        live.notice("removed on the worker: its log and result are gone; what came here stays")
+        live.set(seen=live.event, has_value=False, removed=True, trouble=None, checked=True)
 
     async def _end_here(self, state: str, reason: str) -> None:
         self.live.end_here(state, reason)
@@ -303,6 +322,8 @@ class Follower:
         if not live.acknowledged or not live.upload:
             reason = None if live.upload else "upload=False: files stay on the worker"
             self._end_mirror("complete", reason)
+        elif live.removed:
+            self._end_mirror("stopped", "removed on the worker")
         else:
             await self._mirror(again)
             live.set(mirror_over=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.census import Census
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
@@ -28,12 +28,10 @@ from chutes_jupyter.errors import (
     UnknownWorker,
 )
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, JobPage, JobStatus, ReadEnd, parse
+from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.ports import Forward
 
@@ -42,8 +40,6 @@ _BULK_IDLE = 30.0
 #: How long a worker may take to say which jobs it has, in seconds.
 _ASK_PATIENCE = 10.0
 _MAX_RESULT = 4 * 1024**3
-#: No more jobs of one worker are looked at.
-_MAX_JOBS = 200_000
 #: Beside what else the outputs of a job may lie; see `_notebook_folder`.
 _NOTEBOOKS = {".ipynb", ".py"}
 
@@ -96,7 +92,7 @@ class JobClient:
         RequestRefused
             If another version has started it, and this one can't read it.
         """
-        record = await self._find(text)
+        record = await self.find(text)
         live = self._known(record)
         self.follow(live, mirror=mirror)
         with contextlib.suppress(TimeoutError):
@@ -107,13 +103,14 @@ class JobClient:
             raise live.broken
         return live
 
-    async def _find(self, text: str) -> JobRecord:
+    async def find(self, text: str) -> JobRecord:
+        """Return the record of the job whose id or label begins with `text`; see `attach`."""
         try:
             return await asyncio.to_thread(self.store.find, text)
         except JobNotFound as error:
             if self._begins(text):
                 raise  # more than one: asking the workers would not make it fewer
-            silent = await self.discover()
+            silent = await self.discover(whole=True)
             try:
                 return await asyncio.to_thread(self.store.find, text)
             except JobNotFound:
@@ -136,67 +133,80 @@ class JobClient:
             for each in self.store.list()
         )
 
-    async def list_jobs(self, *, refresh: bool = True) -> list[Live]:
-        """Return every job that is known, the newest first.
+    async def list_jobs(self, *, refresh: bool = True, limit: int | None = None) -> list[Live]:
+        """Return the jobs that are known, the newest first.
 
         Parameters
         ----------
         refresh : bool
             Ask the workers first; those that do not answer in time keep what was known.
+        limit : int, optional
+            Not more than so many.
         """
         if refresh:
             await self.discover()
-        return [self._known(record) for record in await asyncio.to_thread(self.store.list)]
+        records = await asyncio.to_thread(self.store.list, limit)
+        settings = Settings.load()
+        ways = {name: self.way_to(name) for name in {record.worker for record in records}}
+        return [self._known(each, settings, ways[each.worker]) for each in records]
 
-    async def discover(self) -> list[str]:
-        """Record every job of every worker; return the workers that did not answer, and why."""
+    async def list_records(
+        self,
+        *,
+        refresh: bool = True,
+        limit: int | None = None,
+        worker: str | None = None,
+        live: bool | None = None,
+    ) -> tuple[list[JobRecord], int]:
+        """Return what lists show of the newest jobs, and how many there are in all.
+
+        Parameters
+        ----------
+        refresh, limit
+            As for `list_jobs`.
+        worker, live
+            As for `Store.list`.
+        """
+        if refresh:
+            await self.discover()
+        found = await asyncio.to_thread(self.store.list, limit, worker=worker, live=live)
+        count = await asyncio.to_thread(self.store.count, worker=worker, live=live)
+        return [self.newest(record) for record in found], count
+
+    def newest(self, record: JobRecord) -> JobRecord:
+        """Return what this process knows of a job, if that is more than what is recorded."""
+        follower = self._followers.get(record.id)
+        known = follower is not None and follower.live.event > record.event
+        return follower.live.record() if follower is not None and known else record
+
+    async def discover(self, *, whole: bool = False) -> list[str]:
+        """Record the jobs of every worker; return the workers that did not answer, and why.
+
+        Parameters
+        ----------
+        whole : bool
+            Every job, also those that the store should have by now.
+        """
         workers = list(Workers.load())
-        answers = await asyncio.gather(*map(self._ask_for_jobs, workers))
+        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
         return [f"{w.name} ({why})" for w, why in zip(workers, answers, strict=True) if why]
 
-    async def _ask_for_jobs(self, worker: Worker) -> str | None:
+    async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
         try:
             async with asyncio.timeout(_ASK_PATIENCE):
-                after, seen = "", 0
-                while seen < _MAX_JOBS:
-                    reply = await control.request("jobs", after=after, limit=500)
-                    page = parse(JobPage, reply.header)
-                    await asyncio.to_thread(self._merge, worker, control.hello, page.jobs)
-                    self._unreadable.update({job.id: job.reason for job in page.unreadable})
-                    if page.next is None or page.next <= after:
-                        return None
-                    after = page.next
-                    seen += max(1, len(page.jobs) + len(page.unreadable))
-                return f"it has more than {_MAX_JOBS:,} jobs; the others are not looked at"
+                census = Census(self.store, worker, control, self._is_delivering)
+                await census.take(whole=whole)
+                self._unreadable.update(census.unreadable)
         except TimeoutError:
             return "no answer"
         except ChuteError as error:
             return str(error).splitlines()[0]
+        return None
 
-    def _merge(self, worker: Worker, hello: Hello | None, jobs: Iterable[JobStatus]) -> None:
-        for job in jobs:
-            if job.state is None:
-                continue
-            self.store.merge(
-                JobRecord(
-                    id=job.id,
-                    name=job.name,
-                    worker=worker.name,
-                    state=job.state,
-                    event=job.event,
-                    created=job.created,
-                    started=job.started,
-                    ended=job.ended,
-                    reason=job.reason,
-                    notebook=job.notebook,
-                    ports=tuple(port.model_dump() for port in job.ports),
-                    timeout=job.timeout,
-                    upload=job.upload,
-                    confirmed=time.time(),
-                    root=hello.root if hello else None,
-                )
-            )
+    def _is_delivering(self, job: str) -> bool:
+        follower = self._followers.get(job)
+        return follower is not None and follower.delivering
 
     def follow(self, live: Live, *, mirror: bool = True) -> None:
         """Follow a job from now on, if it is not followed already."""
@@ -357,14 +367,21 @@ class JobClient:
 
     # -- our own ----------------------------------------------------------------------
 
-    def _known(self, record: JobRecord) -> Live:
+    def _known(
+        self,
+        record: JobRecord,
+        settings: Settings | None = None,
+        ways: tuple[Session, Session] | None = None,
+    ) -> Live:
         """Return the job as this process has it, made from its record if it is new here."""
         follower = self._followers.get(record.id)
         if follower is not None and (follower.started or follower.live.event >= record.event):
             return follower.live
-        return self._follower(record, self._way_to(record.worker), Settings.load()).live
+        ways = ways or self.way_to(record.worker)
+        return self._follower(record, ways, settings or Settings.load()).live
 
-    def _way_to(self, name: str) -> tuple[Session, Session]:
+    def way_to(self, name: str) -> tuple[Session, Session]:
+        """Return the ways to the worker of that name: one for requests, one for files."""
         try:
             return self._session(Workers.load().get(name))
         except UnknownWorker:

@@ -65,6 +65,8 @@ class Live:
         self.notices: tuple[str, ...] = ()
         #: Whether the worker answered, since we follow the job.
         self.checked = False
+        #: Whether the worker has it no more, once it had ended.
+        self.removed = False
         #: Whether the mirror has seen a listing.
         self.listed = False
         #: Why the worker can't be reached at present.

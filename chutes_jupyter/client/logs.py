@@ -151,15 +151,26 @@ async def keep_tail(session: Session, live: Live) -> None:
 async def last_lines(session: Session, live: Live, lines: int) -> int:
     """Return the offset at which the last so many lines of a log begin.
 
-    Looked for in the last pieces alone: a log of many gigabytes is not read for that.
+    Looked for from the end backwards: a log of many gigabytes is not read for that.
     """
     if not live.acknowledged:
         return 0
     piece = await _ask(session, live, tail=PIECE, wait=0.0)
-    data = piece.data
+    begin, data = piece.head.offset, piece.data
+    if not lines:
+        return begin + len(data)
     end = len(data) - 1 if data.endswith(b"\n") else len(data)
-    for _ in range(lines):
+    while True:
         end = data.rfind(b"\n", 0, end)
+        lines -= end >= 0
+        if not lines:
+            return begin + end + 1
+        if end < 0 and begin == 0:
+            return 0
         if end < 0:
-            return piece.head.offset
-    return piece.head.offset + (end + 1 if lines else len(data))
+            before = max(0, begin - PIECE)
+            piece = await _ask(session, live, offset=before, wait=0.0)
+            data = piece.data[: begin - before]
+            if not data:
+                return begin
+            begin, end = before, len(data)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.errors import JobCancelled, JobError, JobFailed, JobLost, JobTimedOut
+from chutes_jupyter.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobLost,
+    JobTimedOut,
+    ResultError,
+)
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
@@ -19,7 +26,14 @@ def outcome(live: Live, value: Any) -> Any:
     ------
     JobFailed, JobCancelled, JobTimedOut, JobLost
         If the job did not succeed; with what it returned all the same in ``.value``.
+    ResultError
+        If it did, and the worker has it no more.
     """
+    if live.state == "succeeded" and live.removed and value is None:
+        raise ResultError(
+            f"{live.label} succeeded, but was removed on {live.worker} since; what it returned "
+            "went with it. Its files, as far as they were brought, are in its output_dir."
+        )
     if live.state == "succeeded":
         return value
     words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"

@@ -59,6 +59,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_logs(verbs)
     _add_cancel(verbs)
     _add_files(verbs)
+    _add_clean(verbs)
     worker = verbs.add_parser("worker", help="list, add, test or remove workers")
     worker.description = "A worker is a place where jobs run: local, or any SSH host."
     _add_worker_verbs(worker.add_subparsers(dest="worker_verb", metavar="VERB", required=True))
@@ -109,7 +110,10 @@ def _add_jobs(verbs: Any) -> None:
     parser.add_argument("--cached", action="store_true", help="as last known; asks no worker")
     parser.add_argument("--full", action="store_true", help="whole ids, and the reasons")
     parser.add_argument(
-        "-n", "--limit", type=_count, default=20, metavar="N", help="at most N (20), 0 for all"
+        "-n", "--limit", type=_count, default=50, metavar="N", help="at most N (50), 0 for all"
+    )
+    parser.add_argument(
+        "--all", action="store_const", const=0, dest="limit", help="however many there are"
     )
 
 
@@ -142,6 +146,30 @@ def _add_files(verbs: Any) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="first wait until it has ended and they are here"
     )
+
+
+def _add_clean(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "clean",
+        help="remove jobs that have ended",
+        description="Remove jobs that have ended: their folders on the workers, with log and "
+        "result, and their lines in the list. What lives is kept, and so is what has output "
+        "files that were not brought here; the files that were brought here stay.",
+    )
+    parser.add_argument("job", nargs="*", metavar="JOB", help=f"only these: {_JOB_HELP}")
+    parser.add_argument(
+        "--older-than",
+        type=_age,
+        metavar="AGE",
+        help="only what ended so long ago: 90m, 12h, 7d",
+    )
+    parser.add_argument("--worker", metavar="NAME", help="only those of one worker")
+    parser.add_argument(
+        "--outputs",
+        action="store_true",
+        help="also their output files: those that were brought here, and those that were not",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
 _JOB_HELP = "train-3f9c2a, or any unique beginning of an id"
@@ -245,6 +273,13 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
     return int(text)
+
+
+def _age(text: str) -> float:
+    match = re.fullmatch("([0-9]{1,6})([mhd])", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number with m, h or d, like 7d")
+    return int(match[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[match[2]]
 
 
 def _fingerprint(text: str) -> str:

@@ -92,22 +92,22 @@ def _going_on(label: str, here: Surroundings) -> Iterator[None]:
 
 def show_jobs(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Show the jobs of this person, the newest first."""
-    from chutes_jupyter.job import jobs
+    from chutes_jupyter import portal
+    from chutes_jupyter.job import current_client
 
-    now = time.time()
-    found = [
-        record
-        for record in (job.record for job in jobs(refresh=not arguments.cached))
-        if (arguments.worker in (None, record.worker))
-        and not (arguments.live and record.state in TERMINAL)
-    ]
-    shown = found[: arguments.limit or None]
+    shown, count = portal.call(
+        current_client().list_records,
+        refresh=not arguments.cached,
+        limit=arguments.limit or None,
+        worker=arguments.worker,
+        live=arguments.live or None,
+    )
     if not shown:
         here.say("No jobs." if not arguments.live else "No live jobs.")
         return
-    here.write(jobs_table(shown, now, full=arguments.full))
-    if len(found) > len(shown):
-        here.say(f"… and {len(found) - len(shown)} older: {here.prog} jobs -n 0")
+    here.write(jobs_table(shown, time.time(), full=arguments.full))
+    if count > len(shown):
+        here.say(f"… and {count - len(shown):,} older: {here.prog} jobs --all")
 
 
 def jobs_table(records: Sequence[JobRecord], now: float, *, full: bool = False) -> str:
@@ -163,7 +163,10 @@ def _elapsed(record: JobRecord, now: float) -> str:
 
 def _notebook(record: JobRecord, *, full: bool) -> str:
     notebook = record.notebook or ""
-    return notebook if full else notebook.replace("\\", "/").rpartition("/")[2]
+    if full:
+        return notebook
+    folder = "/" if notebook.endswith("/") else ""
+    return notebook.replace("\\", "/").rstrip("/").rpartition("/")[2] + folder
 
 
 def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,12 +10,16 @@ if TYPE_CHECKING:
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, the way a job is shown, and the way our errors are shown."""
+    """Register the magics and the ways jobs and our errors are shown; tell of its jobs."""
     from chutes_jupyter.kernel import display, errors, magics
+    from chutes_jupyter.notebooks import report
 
     magics.register(shell)
     display.register(shell)
     errors.register()
+    names: dict[str, object] = shell.user_ns
+    if line := report(names):
+        sys.stdout.write(line + "\n")
 
 
 def unload(shell: InteractiveShell) -> None:

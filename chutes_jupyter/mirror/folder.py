@@ -84,6 +84,32 @@ class MirrorFolder:
             raise OutputsError(f"No folder can be made in {outputs}: {error}") from error
         raise OutputsError(f"{outputs}: every folder name for job {job_id} is another job's.")
 
+    @classmethod
+    def of(cls, path: Path, job_id: str) -> MirrorFolder | None:
+        """Return the folder at `path`, if it was made for that job."""
+        folder = cls(path.parent, path.name)
+        try:
+            return folder if _owner(folder._own / "job") == job_id else None
+        except OSError:
+            return None
+
+    def forget(self, *, files: bool) -> bool:
+        """Remove what we keep about the folder, and with `files` what we put into it.
+
+        Files of anyone else stay. Returns False while another process brings files here.
+        """
+        held = self.try_lock()
+        if held is None:
+            return False
+        with held:
+            if files:
+                self.reload()
+                self.remove_others(())
+                with contextlib.suppress(OSError):  # not empty, or never made
+                    self.path.rmdir()
+            shutil.rmtree(self._own, ignore_errors=True)
+        return True
+
     def _take(self, job_id: str, *, last: bool) -> bool:
         foreign = not self._own.exists() and self.path.exists() and any(self.path.iterdir())
         if foreign and not last:

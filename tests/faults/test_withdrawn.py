@@ -64,7 +64,7 @@ def test_what_was_declared_lost_does_not_start_later(
     starts = tmp_path / "starts"
     spec, body, record = late(f"open({str(starts)!r}, 'a').write('x')")
     Store.open().add(record)
-    monkeypatch.setattr(follow, "_ON_ITS_WAY", 0.0)
+    monkeypatch.setattr(follow, "ON_ITS_WAY", 0.0)
     with pytest.raises(JobLost, match="never reached the worker"):
         jobs_module.attach(spec.id).result(PATIENCE)
     with pytest.raises(JobLost, match="never reached the worker"):

@@ -1,0 +1,192 @@
+"""Removing what has ended: on the worker, in the store, and where asked the outputs here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chutes_jupyter.config import Workers
+from chutes_jupyter.errors import ChuteError, ConnectionLost
+from chutes_jupyter.mirror import MirrorFolder
+from chutes_jupyter.replies import Removal, RemovalPage, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chutes_jupyter.client.hub import JobClient
+    from chutes_jupyter.client.session import Session
+    from chutes_jupyter.store import JobRecord, Store
+
+_PAGE = 200
+_TRIES = 3
+#: Instead of a version: whatever outputs the worker has may go.
+_WHATEVER = -1
+
+
+@dataclass
+class Cleaned:
+    """What came of it."""
+
+    removed: list[JobRecord] = field(default_factory=list)
+    kept: list[tuple[JobRecord, str]] = field(default_factory=list)
+    #: Bytes by the name of the worker.
+    freed: dict[str, int] = field(default_factory=dict)
+    #: Bytes of outputs on this machine.
+    freed_here: int = 0
+    #: Workers that were not asked, and why.
+    silent: list[str] = field(default_factory=list)
+
+
+async def clean(
+    client: JobClient,
+    jobs: Sequence[str] = (),
+    *,
+    worker: str | None = None,
+    older: float | None = None,
+    outputs: bool = False,
+    dry: bool = False,
+) -> Cleaned:
+    """Remove jobs that have ended, from their workers and from the store.
+
+    Parameters
+    ----------
+    client : JobClient
+        The way to the workers.
+    jobs : sequence of str
+        Only those; ids or labels, or their beginnings.
+    worker : str, optional
+        Only those of that worker.
+    older : float, optional
+        Only those that ended so many seconds ago, or longer.
+    outputs : bool
+        Also output files: those that were brought here, and those that were not.
+    dry : bool
+        Change nothing.
+    """
+    store = client.store
+    if worker is not None:
+        Workers.load().get(worker)
+    asked = [await client.find(text) for text in jobs]
+    silent = {text.partition(" (")[0] for text in await client.discover()}
+    if jobs:
+        found = [await asyncio.to_thread(store.get, record.id) for record in asked]
+    else:
+        found = await asyncio.to_thread(store.list, worker=worker, live=False)
+    oldest = None if older is None else time.time() - older
+    found = [
+        each
+        for each in {each.id: client.newest(each) for each in found}.values()
+        if (worker is None or each.worker == worker)
+        and (oldest is None or (each.ended or each.created) <= oldest)
+    ]
+    cleaner = Cleaner(store, dry=dry, outputs=outputs)
+    ended = [each for each in found if each.ended_for_good]
+    cleaner.done.kept += [(e, f"it is {e.state}") for e in found if not e.ended_for_good]
+    await cleaner.forget([each for each in ended if not each.event])
+    workers = {each.worker for each in ended if each.event}
+    if not jobs:
+        workers |= {w.name for w in Workers.load() if worker in (None, w.name)} - silent
+    for name in sorted(workers):
+        records = [each for each in ended if each.event and each.worker == name]
+        await cleaner.clean(name, client.way_to(name)[0], records, sweep=not jobs)
+    return cleaner.done
+
+
+class Cleaner:
+    """Removes jobs of one worker after the other.
+
+    Parameters
+    ----------
+    store : Store
+        What is known here.
+    dry : bool
+        Only say what would be done.
+    outputs : bool
+        Whether output files go too: those that were brought here, and those that were not.
+    """
+
+    def __init__(self, store: Store, *, dry: bool, outputs: bool) -> None:
+        self.done = Cleaned()
+        self._store, self._dry, self._outputs = store, dry, outputs
+
+    async def forget(self, records: Sequence[JobRecord]) -> None:
+        """Remove jobs that no worker ever had."""
+        for record in records:
+            await self._forget(record)
+
+    async def clean(
+        self, worker: str, control: Session, records: Sequence[JobRecord], *, sweep: bool
+    ) -> None:
+        """Remove jobs of a worker; with `sweep` also what interrupted work left there."""
+        pages = [records[n : n + _PAGE] for n in range(0, len(records), _PAGE)] or [[]]
+        for number, page in enumerate(pages):
+            last = number == len(pages) - 1
+            try:
+                await self._clean_page(worker, control, page, sweep=sweep and last)
+            except ChuteError as error:
+                why = str(error).splitlines()[0]
+                self.done.silent.append(f"{worker} ({why})")
+                handled = {each.id for each in self.done.removed}
+                handled |= {each.id for each, _ in self.done.kept}
+                left = [each for each in records if each.id not in handled]
+                self.done.kept += [(each, f"{worker} can't be asked") for each in left]
+                return
+
+    async def _clean_page(
+        self, worker: str, control: Session, page: Sequence[JobRecord], *, sweep: bool
+    ) -> None:
+        versions = await asyncio.to_thread(lambda: [self._version(each) for each in page])
+        left = {each.id: (each, version) for each, version in zip(page, versions, strict=True)}
+        for number in range(_TRIES):
+            jobs = [[job, version] for job, (_, version) in left.items()]
+            try:
+                async with control.stream(
+                    "remove", jobs=jobs, dry=self._dry, sweep=sweep
+                ) as frames:
+                    async for reply in frames:
+                        part = parse(RemovalPage, reply.header)
+                        for removal in part.done:
+                            if removal.id in left:
+                                await self._take(worker, left.pop(removal.id)[0], removal)
+                        self._add(worker, part.swept)
+                return
+            except ConnectionLost:
+                # What was removed by then is removed; asking again finds that.
+                if number == _TRIES - 1:
+                    raise
+
+    async def _take(self, worker: str, record: JobRecord, removal: Removal) -> None:
+        if not removal.removed:
+            self.done.kept.append((record, removal.reason))
+            return
+        self._add(worker, removal.bytes)
+        await self._forget(record)
+
+    def _add(self, worker: str, size: int) -> None:
+        self.done.freed[worker] = self.done.freed.get(worker, 0) + size
+
+    def _version(self, record: JobRecord) -> int | None:
+        """Return which version of its outputs is here whole."""
+        if self._outputs:
+            return _WHATEVER
+        folder = _folder(record)
+        return folder.finished() if folder else None
+
+    async def _forget(self, record: JobRecord) -> None:
+        self.done.removed.append(record)
+        folder = await asyncio.to_thread(_folder, record)
+        if folder is not None and self._outputs:
+            await asyncio.to_thread(folder.reload)
+            self.done.freed_here += sum(placed.size for placed in folder.placed.values())
+        if self._dry:
+            return
+        if folder is not None:
+            await asyncio.to_thread(folder.forget, files=self._outputs)
+        await asyncio.to_thread(self._store.remove, record.id)
+
+
+def _folder(record: JobRecord) -> MirrorFolder | None:
+    return MirrorFolder.of(Path(record.output_dir), record.id) if record.output_dir else None

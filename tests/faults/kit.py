@@ -43,6 +43,12 @@ class Line:
     def stall(self) -> None:
         self._do(self._proxy.stall)
 
+    def strand(self) -> None:
+        self._do(self._proxy.strand)
+
+    def release(self) -> None:
+        self._do(self._proxy.release)
+
     def slow(self, rate: float) -> None:
         self._do(lambda: self._proxy.slow(rate))
 

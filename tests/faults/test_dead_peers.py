@@ -22,6 +22,7 @@ from chutes_jupyter.commands import jobs as verbs
 from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import ConnectFailed, JobCancelled, WaitTimeout
 from chutes_jupyter.job import Job
+from chutes_jupyter.kernel.panel import Panel
 from chutes_jupyter.kernel.view import View
 from chutes_jupyter.mirror import MirrorStatus
 from chutes_jupyter.store import JobRecord
@@ -145,7 +146,10 @@ def test_a_call_during_an_outage_waits_or_fails_in_words(
     shown = View.of(job).trouble
     assert re.match(r"reconnecting, \d+ s; running as of \d+ s ago; the worker can't be", shown)
     assert re.search(r"reconnecting, \d+ s; running as of \d+ s ago", repr(job))
-    until(lambda: View.of(job).trouble != shown, "the clock ticks", 3.0)
+    panel = Panel(job)
+    assert "reconnecting, " in panel._parts["notices"].value
+    before = panel._parts["notices"].value
+    until(lambda: panel._update() and panel._parts["notices"].value != before, "the clock ticks", 3)
 
     # Never a false success.
     for call in (job.result, job.wait):

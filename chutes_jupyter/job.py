@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import replace
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal
 from chutes_jupyter.agent import codec
@@ -21,7 +21,7 @@ from chutes_jupyter.client import JobClient, Submission
 from chutes_jupyter.client.facts import JobFacts
 from chutes_jupyter.client.outcome import outcome
 from chutes_jupyter.client.views import MirrorView, PortView
-from chutes_jupyter.client.words import describe
+from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.errors import (
     ResultError,
@@ -31,6 +31,7 @@ from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from chutes_jupyter.client import Live
@@ -45,6 +46,8 @@ _CANCEL_PATIENCE = 10.0
 #: How long `.files` waits for the first listing, in seconds.
 _FILES_PATIENCE = 5.0
 _NOT_YET = object()
+
+T = TypeVar("T")
 
 _lock = threading.Lock()
 _client: JobClient | None = None
@@ -104,11 +107,7 @@ class Job(JobFacts):
             If that took longer; the job goes on.
         """
         client = self._followed()
-        future = portal.spawn(client.wait, self._live, outputs=outputs)
-        try:
-            portal.wait(future, timeout)
-        except TimeoutError:
-            raise self._late(timeout) from None
+        self._in_time(portal.spawn(client.wait, self._live, outputs=outputs), timeout)
 
     def result(self, timeout: float | None = None, *, outputs: bool = True) -> Any:
         """Return what the function returned, once the job has ended.
@@ -155,10 +154,7 @@ class Job(JobFacts):
     def _fetched(self, timeout: float | None) -> Any:
         if self._value is _NOT_YET:
             future = portal.spawn(self._followed().value, self._live)
-            try:
-                self._keep(portal.wait(future, timeout))
-            except TimeoutError:
-                raise self._late(timeout) from None
+            self._keep(self._in_time(future, timeout))
         return self._value
 
     def _keep(self, data: bytes | bytearray | None) -> None:
@@ -168,33 +164,48 @@ class Job(JobFacts):
             raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
 
     def _late(self, timeout: float | None) -> WaitTimeout:
-        what = f"is still {self.state}" if not self.done() else "has ended; its outputs arrive"
-        return WaitTimeout(f"{self.label} {what} after {timeout:g} s. It goes on.")
+        return WaitTimeout(late(self._live, timeout or 0.0, time.time()))
 
     # -- ending it --------------------------------------------------------------------
 
-    def cancel(self, *, wait: float = _CANCEL_PATIENCE) -> None:
+    def cancel(
+        self, *, timeout: float | None = _CANCEL_PATIENCE, wait: float | None = None
+    ) -> None:
         """Cancel the job, any number of times; `wait()` afterwards tells when it has ended.
 
         Parameters
         ----------
-        wait : float
-            For how many seconds to wait for the worker's word that it knows. If the worker
-            can't be reached so long, it is told as soon as it can be, by this process.
+        timeout : float, optional
+            For how many seconds at the most to wait for the worker's word that it knows; None
+            for as long as that takes.
+        wait : float, optional
+            In place of `timeout`: for how many seconds to wait without minding if no word
+            comes; 0 returns at once.
+
+        Raises
+        ------
+        WaitTimeout
+            If the worker could not be told in `timeout` seconds. The cancel is kept: this
+            process delivers it as soon as the worker can be reached.
         """
         client = self._followed(mirror=False)
         asked = portal.spawn(client.cancel, self._live)
-        if wait <= 0:
+        patience = timeout if wait is None else wait
+        if patience is not None and patience <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            # Shielded by the client: what ends is the wait, not the cancelling.
-            portal.wait(portal.spawn(client.cancel_known, self._live), wait)
+            # A future of its own: what ends is the wait, not the cancelling.
+            portal.wait(portal.spawn(client.cancel_known, self._live), patience)
         if asked.done():
             asked.result()
+        elif wait is None and not self._live.cancel_sent and not self._live.over:
+            raise WaitTimeout(undelivered(self._live, patience or 0.0, time.time()))
 
     # -- its log ----------------------------------------------------------------------
 
-    def logs(self, *, follow: bool = False, tail: int | None = None) -> Any:
+    def logs(
+        self, *, follow: bool = False, tail: int | None = None, timeout: float | None = None
+    ) -> Any:
         """Return the log so far, or follow it.
 
         Parameters
@@ -204,28 +215,37 @@ class Job(JobFacts):
             the job ends.
         tail : int, optional
             Begin with the last so many lines.
+        timeout : float, optional
+            For how many seconds at the most to wait for the worker's next words.
 
         Returns
         -------
         str or iterator of str
+
+        Raises
+        ------
+        WaitTimeout
+            If the worker said nothing for so long: it can't be reached, or with `follow` the
+            job was silent.
         """
         if follow:
-            return self._lines(tail)
+            return self._lines(tail, timeout)
         if tail is None:
-            return "".join(self.stream_log(follow=False))
-        client = self._followed(mirror=False)
-        offset = portal.call(client.log_offset, self._live, tail)
-        text = "".join(self.stream_log(follow=False, offset=offset))
+            return "".join(self.stream_log(follow=False, timeout=timeout))
+        offset = self._tail_offset(tail, timeout)
+        text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
         # What was written meanwhile came behind.
         return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
 
-    def stream_log(self, *, follow: bool = True, offset: int = 0) -> Iterator[str]:
+    def stream_log(
+        self, *, follow: bool = True, offset: int = 0, timeout: float | None = None
+    ) -> Iterator[str]:
         """Yield the log in pieces of any size, as it comes: what a terminal wants to show."""
         client = self._followed(mirror=False)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         pieces = client.log(self._live, offset=offset, follow=follow)
         try:
-            while (data := portal.call(pieces.next)) is not None:
+            while (data := self._in_time(portal.spawn(pieces.next), timeout)) is not None:
                 if text := decoder.decode(data):
                     yield text
             if text := decoder.decode(b"", final=True):
@@ -233,18 +253,25 @@ class Job(JobFacts):
         finally:
             portal.call(pieces.aclose)
 
-    def _lines(self, tail: int | None) -> Iterator[str]:
-        offset = 0
-        if tail is not None:
-            client = self._followed(mirror=False)
-            offset = portal.call(client.log_offset, self._live, tail)
+    def _lines(self, tail: int | None, timeout: float | None) -> Iterator[str]:
+        offset = 0 if tail is None else self._tail_offset(tail, timeout)
         rest = ""
-        for text in self.stream_log(offset=offset):
+        for text in self.stream_log(offset=offset, timeout=timeout):
             *lines, rest = (rest + text).split("\n")
             for line in lines:
                 yield line + "\n"
         if rest:
             yield rest
+
+    def _tail_offset(self, tail: int, timeout: float | None) -> int:
+        client = self._followed(mirror=False)
+        return self._in_time(portal.spawn(client.log_offset, self._live, tail), timeout)
+
+    def _in_time(self, future: Future[T], timeout: float | None) -> T:
+        try:
+            return portal.wait(future, timeout)
+        except TimeoutError:
+            raise self._late(timeout) from None
 
     # -- its outputs and ports --------------------------------------------------------
 
@@ -258,11 +285,19 @@ class Job(JobFacts):
 
     @property
     def files(self) -> Sequence[FileView]:
-        """Its outputs, and where each of them is."""
+        """Its outputs, and where each of them is.
+
+        Raises
+        ------
+        WaitTimeout
+            If the worker, which alone knows them, can't be reached.
+        """
         client = self._followed()
         if not self._live.listed and not portal.is_here():
             with contextlib.suppress(TimeoutError):
                 portal.wait(portal.spawn(client.listed, self._live), _FILES_PATIENCE)
+            if not self._live.listed and self._live.acknowledged and self._live.trouble:
+                raise WaitTimeout(unlisted(self._live, _FILES_PATIENCE, time.time()))
         return self._live.list_files()
 
     @property

@@ -143,6 +143,8 @@ class Delivery:
         spec, payload = self._submission.spec, self._submission.payload
         if self._live.cancel_asked:
             await self._withdraw()
+        await self._session.link(self._trouble)
+        self._trouble(None)
         await self._check_needs()
         if len(payload) > STAGED:
             await self._stage(payload)

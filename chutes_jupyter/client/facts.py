@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+
+from chutes_jupyter.client.words import outage
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
@@ -85,6 +88,16 @@ class JobFacts:
     def trouble(self) -> str | None:
         """Why its worker can't be reached at present, or None."""
         return self._live.trouble
+
+    @property
+    def trouble_since(self) -> float | None:
+        """Since when its worker can't be reached, by this machine's clock, or None."""
+        return self._live.trouble_since
+
+    @property
+    def outage(self) -> str:
+        """For how long its worker can't be reached, and how old the state is, in words, or ""."""
+        return outage(self._live, time.time())
 
     @property
     def notices(self) -> list[str]:

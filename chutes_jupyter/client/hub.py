@@ -64,6 +64,8 @@ class JobClient:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        #: The workers that did not answer when they were last asked for their jobs, and why.
+        self.silent: dict[str, str] = {}
         self._records = Records(store)
         self._sessions: dict[tuple[str, str | None, str | None], tuple[Session, Session]] = {}
         self._followers: dict[str, Follower] = {}
@@ -189,7 +191,8 @@ class JobClient:
         """
         workers = list(Workers.load())
         answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
-        return [f"{w.name} ({why})" for w, why in zip(workers, answers, strict=True) if why]
+        self.silent = {w.name: why for w, why in zip(workers, answers, strict=True) if why}
+        return [f"{name} ({why})" for name, why in self.silent.items()]
 
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
@@ -261,7 +264,12 @@ class JobClient:
     async def cancel(self, live: Live) -> None:
         """Cancel a job; return when its worker knows of it, or the job has ended."""
         self.follow(live, mirror=False)
-        await self._followers[live.id].cancel()
+        try:
+            await self._followers[live.id].cancel()
+        except ChuteError as error:
+            # Whoever asked may have stopped waiting for the answer.
+            live.notice(f"the cancel failed: {error}")
+            raise
 
     async def mirror_again(self, live: Live, limit: int | None) -> None:
         """Bring outputs that were left on the worker."""

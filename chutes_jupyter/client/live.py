@@ -71,6 +71,8 @@ class Live:
         self.listed = False
         #: Why the worker can't be reached at present.
         self.trouble: str | None = None
+        #: Since when that is so, by this machine's clock.
+        self.trouble_since: float | None = None
         #: What ended our following of the job, if something did.
         self.broken: Exception | None = None
         self.outputs_version = 0
@@ -134,6 +136,8 @@ class Live:
     def set(self, **changes: object) -> None:
         """Change fields, and tell everybody if that changed anything."""
         changed = False
+        if "trouble" in changes and (changes["trouble"] is None) != (self.trouble is None):
+            self.trouble_since = None if changes["trouble"] is None else time.time()
         for name, value in changes.items():
             changed = changed or getattr(self, name) != value
             setattr(self, name, value)

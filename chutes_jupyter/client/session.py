@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Pauses between tries to reach a worker, in seconds: from, growing by, to.
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.2, 1.7, 30.0
+#: A peer that says nothing for so long while we connect is called silent, in seconds; hosts
+#: that are only slow get longer, before the try is given up.
+_SILENCE = 5.0
 
 #: Told why the worker can't be reached, and None when it can again.
 Trouble = Callable[[str | None], None]
@@ -85,15 +88,29 @@ class Session:
 
     # -- connecting -------------------------------------------------------------------
 
-    async def link(self) -> AgentLink:
+    async def link(self, trouble: Trouble | None = None) -> AgentLink:
         """Return the open link, connecting if there is none.
+
+        Parameters
+        ----------
+        trouble : callable, optional
+            Told when connecting takes longer than a peer that lives should need.
 
         Raises
         ------
         WorkerError
             If the worker can't be reached.
         """
-        return (await self._open_way()).link
+        if self._way is not None and self._way.open:
+            return self._way.link
+        way = asyncio.ensure_future(self._open_way())
+        try:
+            done, _ = await asyncio.wait([way], timeout=_SILENCE)
+            if not done and trouble is not None:
+                trouble(f"worker {self.worker.name!r} has not answered for {_SILENCE:g} s")
+            return (await way).link
+        finally:
+            way.cancel()
 
     async def _open_way(self) -> _Way:
         if self._way is not None and self._way.open:
@@ -192,7 +209,7 @@ class Session:
             if self._way is None or not self._way.open:
                 await self._pause()
             try:
-                link = await self.link()
+                link = await self.link(trouble)
             except RequestRefused:
                 raise
             except ChuteError as error:

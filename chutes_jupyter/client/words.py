@@ -39,6 +39,52 @@ def describe(live: Live) -> str:
     return "\n".join([*lines, f"  {next_step}"])
 
 
+def outage(live: Live, now: float) -> str:
+    """Return that the worker is out of reach, for how long, and how old the state is, or ""."""
+    reason = live.trouble
+    if not reason or (live.terminal and live.mirror.state != "arriving"):
+        return ""
+    since = live.trouble_since if live.trouble_since is not None else now
+    span = _span(max(0.0, now - since))
+    why = f"the worker can't be reached: {_short(reason)}"
+    if live.terminal:
+        return f"reconnecting, {span}; the rest of its outputs comes later; {why}"
+    if live.confirmed is None:
+        return f"connecting, {span}; nothing is confirmed so far; {why}"
+    age = _span(max(0.0, now - live.confirmed))
+    return f"reconnecting, {span}; {live.state} as of {age} ago; {why}"
+
+
+def undelivered(live: Live, timeout: float, now: float) -> str:
+    """Return what is known of a cancel that the worker has not confirmed, and what is next."""
+    state = outage(live, now) or f"{live.state}, and the worker has not answered"
+    return (
+        f"{live.worker} was not told within {timeout:g} s to cancel {live.label} ({state}). "
+        f"The cancel is kept and delivered when {live.worker} can be reached, as long as this "
+        "process lives; wait() tells when the job has ended."
+    )
+
+
+def unlisted(live: Live, timeout: float, now: float) -> str:
+    """Return that the files of a job are not known, and where those are that came before."""
+    state = outage(live, now) or f"{live.worker} has not answered: {_short(live.trouble or '')}"
+    return (
+        f"The files of {live.label} are not known after {timeout:g} s ({state}). "
+        f"What came before is in {live.output_dir}."
+    )
+
+
+def late(live: Live, timeout: float, now: float) -> str:
+    """Return what is known of a job whose end, or outputs, did not come in time."""
+    if state := outage(live, now):
+        return (
+            f"{live.label} is not known to be over after {timeout:g} s: {state}. Waiting longer "
+            "goes on by itself once the worker can be reached; the job needs nobody."
+        )
+    what = f"is still {live.state}" if not live.terminal else "has ended; its outputs arrive"
+    return f"{live.label} {what} after {timeout:g} s. It goes on."
+
+
 def _clock(live: Live) -> str:
     if live.elapsed is None:
         return ""
@@ -57,11 +103,10 @@ def _span(seconds: float) -> str:
 
 def _age(live: Live) -> str:
     """Return since when the state is not confirmed, where that is so."""
+    if words := outage(live, time.time()):
+        return words
     if live.terminal:
         return ""
-    if live.trouble:
-        since = f"as of {_span(time.time() - live.confirmed)} ago; " if live.confirmed else ""
-        return f"{since}the worker can't be reached: {_short(live.trouble)}"
     if live.confirmed and time.time() - live.confirmed > _FRESH:
         return f"as of {_span(time.time() - live.confirmed)} ago"
     return ""

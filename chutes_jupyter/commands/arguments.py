@@ -134,6 +134,9 @@ def _add_cancel(verbs: Any) -> None:
         "Its outputs and log still come.",
     )
     parser.add_argument("job", nargs="+", metavar="JOB", help=_JOB_HELP)
+    parser.add_argument(
+        "--wait", action="store_true", help="go on until a worker that is out of reach was told"
+    )
 
 
 def _add_files(verbs: Any) -> None:

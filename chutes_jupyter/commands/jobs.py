@@ -13,7 +13,7 @@ from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from chutes_jupyter.chute import JobFunction
     from chutes_jupyter.commands.surroundings import Surroundings
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FRESH = 60.0
 #: How long `files` waits for the files of a job that has ended, in seconds.
 _LOOK = 3.0
+#: How long a cancel waits for the worker's word, and a log for its next piece, in seconds.
+_TELL, _NEXT_PIECE = 10.0, 60.0
 
 
 def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
@@ -105,12 +107,21 @@ def show_jobs(arguments: argparse.Namespace, here: Surroundings) -> None:
     if not shown:
         here.say("No jobs." if not arguments.live else "No live jobs.")
         return
-    here.write(jobs_table(shown, time.time(), full=arguments.full))
+    silent = {} if arguments.cached else current_client().silent
+    here.write(jobs_table(shown, time.time(), full=arguments.full, silent=silent))
+    for name in sorted({record.worker for record in shown} & set(silent)):
+        here.say(f"{name} was not reached, its states are as last confirmed: {silent[name]}")
     if count > len(shown):
         here.say(f"… and {count - len(shown):,} older: {here.prog} jobs --all")
 
 
-def jobs_table(records: Sequence[JobRecord], now: float, *, full: bool = False) -> str:
+def jobs_table(
+    records: Sequence[JobRecord],
+    now: float,
+    *,
+    full: bool = False,
+    silent: Collection[str] = (),
+) -> str:
     """Return the listing of jobs, with states as confirmed, or with when that was.
 
     Parameters
@@ -121,12 +132,14 @@ def jobs_table(records: Sequence[JobRecord], now: float, *, full: bool = False) 
         The time, in seconds since the epoch.
     full : bool
         Whether to show whole ids, and why jobs ended.
+    silent : collection of str
+        Workers that did not answer: how old a state is, is shown however fresh it is.
     """
     head = ["JOB", "STATE", "WORKER", "STARTED", "ELAPSED", "NOTEBOOK"]
     rows = [
         [
             f"{record.name}-{record.id}" if full else record.label,
-            _state(record, now),
+            _state(record, now, 0.0 if record.worker in silent else FRESH),
             record.worker,
             tables.clock(record.started, now) if record.started else "",
             _elapsed(record, now),
@@ -140,13 +153,13 @@ def jobs_table(records: Sequence[JobRecord], now: float, *, full: bool = False) 
     return tables.table(head, rows)
 
 
-def _state(record: JobRecord, now: float) -> str:
+def _state(record: JobRecord, now: float, fresh: float) -> str:
     if record.state in TERMINAL:
         return record.state
     if record.confirmed is None:
         # Only this machine's own knowledge so far: the worker has said nothing yet.
         return f"{record.state}, not confirmed"
-    if now - record.confirmed <= FRESH:
+    if now - record.confirmed <= fresh:
         return record.state
     return f"{record.state}, last confirmed {tables.ago(now - record.confirmed)}"
 
@@ -176,7 +189,12 @@ def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:
     job = attach(arguments.job, mirror=False)
     if not arguments.follow:
         whole = arguments.tail is None
-        _copy_log(job.stream_log(follow=False) if whole else [job.logs(tail=arguments.tail)], here)
+        pieces = (
+            job.stream_log(follow=False, timeout=_NEXT_PIECE)
+            if whole
+            else [job.logs(tail=arguments.tail, timeout=_NEXT_PIECE)]
+        )
+        _copy_log(pieces, here)
         return
     with _going_on(job.label, here):
         whole = arguments.tail is None
@@ -188,15 +206,31 @@ def cancel(arguments: argparse.Namespace, here: Surroundings) -> None:
     from chutes_jupyter.job import attach
 
     found = [attach(text, mirror=False) for text in arguments.job]
+    untold: list[str] = []
     for job in found:
         if job.done():
             here.say(f"{job.label} has ended already: {job.state.replace('_', ' ')}.")
             continue
-        job.cancel()
-        if job.trouble:
-            here.say(f"{job.label} was not told yet: {job.trouble}")
+        try:
+            job.cancel(timeout=None if arguments.wait else _TELL)
+        except WaitTimeout as error:
+            untold.append(_untold(job, error, here))
         else:
             _say_state(job, here)
+    if untold:
+        raise WaitTimeout("\n".join(untold))
+
+
+def _untold(job: Job, error: WaitTimeout, here: Surroundings) -> str:
+    """Return what becomes of a cancel that did not get through."""
+    if here.in_notebook:
+        return str(error)
+    # The process ends now, and the cancel with it.
+    return (
+        f"{job.label} is NOT cancelled: {job.worker} was not told within {_TELL:g} s "
+        f"({job.outage or job.state}). Try again, or let it go on until it is: "
+        f"{here.prog} cancel --wait {job.label}"
+    )
 
 
 def show_files(arguments: argparse.Namespace, here: Surroundings) -> None:

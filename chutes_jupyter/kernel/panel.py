@@ -165,7 +165,7 @@ class Panel:
 
     def _send_cancel(self) -> None:
         try:
-            self._job.cancel()
+            self._job.cancel(timeout=None)
         except ChuteError as error:
             with self._lock:
                 self._cancel_sent, self._fault = False, f"Not cancelled: {error}"

@@ -64,7 +64,7 @@ class View:
             timeout=job.timeout,
             reason=job.reason,
             notices=job.notices,
-            trouble=_trouble(job),
+            trouble=job.outage,
             ports=[_port_view(job, name) for name in job.ports],
             files=files,
             folder=_folder(job.output_dir) if files else "",
@@ -103,15 +103,6 @@ class View:
 def _folder(path: Path) -> str:
     """Return a folder as a person in the notebook's own would name it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _trouble(job: Job) -> str:
-    """Return why what is shown may be old, and when it was confirmed."""
-    if not job.trouble or job.done():
-        return ""
-    confirmed = job.confirmed_at
-    when = f"last confirmed {tables.ago(time.time() - confirmed)}" if confirmed else "not confirmed"
-    return f"{job.trouble} ({when})"
 
 
 def _port_view(job: Job, name: str) -> PortView:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Seconds for reaching the host and logging in; ~/.ssh/config's ConnectTimeout goes before it.
 CONNECT_TIMEOUT = 20.0
 #: A dead peer is noticed after (KEEPALIVE_COUNT + 1) * KEEPALIVE_INTERVAL seconds at the most.
-KEEPALIVE_INTERVAL = 2
+KEEPALIVE_INTERVAL = 1.75
 KEEPALIVE_COUNT = 2
 #: Bytes in flight to us: little keeps a log line's way short, much keeps files fast.
 WINDOW = 256 * 1024

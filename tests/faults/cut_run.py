@@ -116,10 +116,17 @@ class Figures:
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     ways: collections.Counter[str] = field(default_factory=collections.Counter)
+    moments: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    def note(self, big: Job) -> None:
+        """Note what the big job does just before a cut."""
+        arriving = big.done() and big.mirror.state == "arriving"
+        self.moments["its outputs arriving" if arriving else big.state] += 1
 
     def __str__(self) -> str:
         ends = ", ".join(f"{n} {state}" for state, n in sorted(self.ends.items()))
         ways = ", ".join(f"{n} {way}" for way, n in self.ways.most_common())
+        moments = ", ".join(f"{state}: {n}" for state, n in self.moments.most_common())
         faults = [*self.lost, *self.doubled, *self.wrong]
         return "\n  ".join(
             [
@@ -127,7 +134,7 @@ class Figures:
                 f"{self.size.files} files, {len(self.lost)} lost, {len(self.doubled)} doubled, "
                 f"{len(self.wrong)} wrong, {self.seconds:.0f} s",
                 f"{self.connections} connections, {self.events} events; small jobs: {ends}",
-                f"cuts: {ways}",
+                f"cuts: {ways}; with the big job {moments}",
                 *faults[:20],
             ]
         )
@@ -226,9 +233,11 @@ def run(seed: int, size: Size, sshd: Sshd, home: Path, folder: Path) -> Figures:
             big = start(line.worker, BIG, data=data)
             line.cut()  # during its submit
             end = big.subscribe(lambda: None)
+            collecting = cut_at_collecting(big, line, folder / "worker", figures)
             reader, traffic = Reader(big), Traffic(line, starts, size, seed)
-            break_it(injector, size.cuts, cuts, reader)
+            break_it(injector, size.cuts, cuts, reader, lambda: figures.note(big))
             traffic.stop.set()
+            collecting.join(PATIENCE)
             wait_for(traffic, lambda: not traffic.is_alive(), "the small jobs are submitted")
             hashes = big.result(PATIENCE)
             wait_for(reader, lambda: not reader.is_alive(), "the log has ended")
@@ -243,15 +252,35 @@ def run(seed: int, size: Size, sshd: Sshd, home: Path, folder: Path) -> Figures:
             raise
         figures.ways = collections.Counter(injector.struck)
         figures.ways["at a submit or cancel"] = traffic.cuts
+        figures.ways["at collecting"] = figures.moments["collecting"]
         figures.cuts = figures.ways.total()
         figures.connections = line.accepted
     figures.seconds = time.monotonic() - began
     return figures
 
 
-def break_it(injector: Injector, number: int, cuts: Path, reader: Reader) -> None:
+def cut_at_collecting(job: Job, line: Line, worker: Path, figures: Figures) -> threading.Thread:
+    """Cut the line when the worker's own journal says that it collects, or just did."""
+
+    def look() -> None:
+        file = worker / "jobs" / job.id / "events.jsonl"
+        while not job.done():
+            if file.exists() and b'"collecting"' in file.read_bytes():
+                figures.moments["collecting"] += line.cut() > 0
+                return
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=look, name="cuts while it collects", daemon=True)
+    thread.start()
+    return thread
+
+
+def break_it(
+    injector: Injector, number: int, cuts: Path, reader: Reader, note: Callable[[], None]
+) -> None:
     """Break the line so many times; the job goes on with each."""
     for done in range(1, number + 1):
+        note()
         injector.strike()
         beside = cuts.with_suffix(".new")
         beside.write_text(str(done))

@@ -43,6 +43,12 @@ class Line:
     def stall(self) -> None:
         self._do(self._proxy.stall)
 
+    def strand(self) -> None:
+        self._do(self._proxy.strand)
+
+    def release(self) -> None:
+        self._do(self._proxy.release)
+
     def slow(self, rate: float) -> None:
         self._do(lambda: self._proxy.slow(rate))
 
@@ -75,7 +81,7 @@ class Injector:
 
     #: How the line breaks, and how often: at once; after so many bytes more, in the middle of
     #: a frame; one connection of several; after a stop; after a crawl; in a black hole.
-    WAYS: ClassVar = {"cut": 40, "middle": 35, "one": 10, "stall": 7, "slow": 6, "hole": 2}
+    WAYS: ClassVar = {"cut": 40, "middle": 35, "one": 10, "stall": 7, "slow": 6, "hole": 4}
 
     def __init__(self, line: Line, seed: int, *, holes: bool = True) -> None:
         self.line, self.seed = line, seed

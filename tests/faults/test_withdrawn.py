@@ -16,7 +16,9 @@ from chutes_jupyter.models import JobOptions, JobSpec, new_job_id
 from chutes_jupyter.store import JobRecord, Store
 from tests.agent.rig import payload
 from tests.client.conftest import here, local, own_client
-from tests.client.rig import PATIENCE
+from tests.client.rig import PATIENCE, start, until
+from tests.faults.kit import line_to
+from tests.sshd import Sshd
 
 __all__ = ["here", "local", "own_client"]  # fixtures
 
@@ -36,11 +38,36 @@ def late(source: str) -> tuple[JobSpec, bytes, JobRecord]:
     return spec, body, record
 
 
+def sent(job: jobs_module.Job) -> bool:
+    delivery = jobs_module.current_client()._followers[job.id]._delivery
+    return delivery is not None and delivery.sent
+
+
 def hand_over_late(spec: JobSpec, body: bytes) -> jobs_module.Job:
     """Submit as the process does that recorded the job, which knows nothing of the others."""
     jobs_module.close_client()
     Store.open().path.unlink()
     return jobs_module.submit(spec, body)
+
+
+def test_a_submit_that_a_dying_connection_held_back_starts_nothing(
+    sshd: Sshd, home: Path, tmp_path: Path
+) -> None:
+    starts = tmp_path / "starts"
+    source = f"open({str(starts)!r}, 'a').write('x')"
+    with line_to(sshd, home, tmp_path / "worker") as line:
+        start(line.worker, "return 1").result(PATIENCE, outputs=False)
+        line.strand()
+        job = start(line.worker, source)
+        until(lambda: sent(job), "the submit is on its way")
+        job.cancel(wait=0)
+        with pytest.raises(JobCancelled, match="before the worker had it"):
+            job.result(PATIENCE)
+        line.release()
+        until(lambda: line.open == 1, "the dying connection is over")
+        assert list((tmp_path / "worker" / "jobs").glob(job.id)) != []
+        time.sleep(1.0)  # if it started, it would have by now
+        assert not starts.exists()
 
 
 def test_a_cancel_of_another_process_comes_before_the_submit(local: Worker, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ class Proxy:
         self.accepted, self.passed = 0, 0
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._stranded: list[asyncio.Event] = []
         self._fuse: int | None = None
         self._rate: float | None = None
         self._pairs: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
@@ -55,6 +56,19 @@ class Proxy:
         """Let everything through again, at full speed."""
         self._rate, self._fuse = None, None
         self._flowing.set()
+
+    def strand(self) -> None:
+        """Hold back what present connections carry, and let new ones through."""
+        held, self._flowing = self._flowing, asyncio.Event()
+        held.clear()
+        self._stranded.append(held)
+        self._flowing.set()
+
+    def release(self) -> None:
+        """Let what was stranded arrive, late."""
+        for held in self._stranded:
+            held.set()
+        self._stranded.clear()
 
     def slow(self, rate: float) -> None:
         """Let through so many bytes a second in each direction of each connection."""
@@ -99,9 +113,10 @@ class Proxy:
                 self._pairs.remove(pair)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        flowing = self._flowing
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                await flowing.wait()
                 for piece in self._pieces(data):
                     if writer.is_closing():
                         return

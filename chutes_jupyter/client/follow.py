@@ -312,7 +312,8 @@ class Follower:
                 live.notice(f"and {len(mirror.refused) - number} more outputs were not brought")
                 break
             live.notice(f"output {path!r} was not brought: {reason}")
-        live.set(mirror=mirror.status)
+        # Who waits for outputs does not wait for a disk: a mirror that stopped may go on later.
+        live.set(mirror=mirror.status, mirror_over=mirror.status.state == "stopped")
 
     def _end_mirror(self, state: MirrorState, reason: str | None) -> None:
         self.live.set(

@@ -72,7 +72,7 @@ class Records:
         """Write where the outputs lie here; called in a thread."""
         try:
             self.store.update(live.id, live.event, output_dir=str(folder))
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
 
     async def flush(self) -> None:
@@ -87,6 +87,6 @@ class Records:
         try:
             # Shielded: what was shown must be written, also when following ends right then.
             await asyncio.shield(writing)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
             live.notice(f"the list of jobs on this machine was not written: {error}")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 
 from tests.agent.rig import PATIENCE, Agent, payload, spec
 from tests.agent.test_endings import files, nothing_is_left, parent
-from tests.faults.small_disk import agent_on, seen_by
+from tests.faults.full_here import SCENARIOS
+from tests.faults.small_disk import agent_on, seen_by, wrapper
 
 FULL = "the worker's disk is full: "
 ADVICE = "bytes free; remove files there, or `jupyter chute clean`"
@@ -244,3 +246,30 @@ def test_an_events_file_with_a_torn_tail_goes_on_whole(worker: Agent) -> None:
     events = worker.follow(job)
     assert events[-1]["state"] == "lost"
     check_journal(worker, job, events)
+
+
+# -- on the notebook's side
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_a_full_disk_here(scenario: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    python = wrapper(tmp_path / "python", disk, "6m")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "JUPYTER_DATA_DIR": str(disk / "data"),
+        "WORKER_DIR": str(tmp_path / "worker"),
+        "GATE": str(tmp_path / "gate"),
+    }
+    # It changes its folder itself: before the mount it is another one.
+    begin = "import os, runpy, sys; os.chdir(sys.argv.pop(1)); sys.argv.pop(0); "
+    begin += "runpy.run_module('tests.faults.full_here', run_name='__main__', alter_sys=True)"
+    done = subprocess.run(
+        [python, "-c", begin, str(disk), "full_here", scenario],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.records import Records
+from chutes_jupyter.store import JobRecord, Store
 from tests.agent.rig import PATIENCE, Agent, payload, spec
 from tests.agent.test_endings import files, nothing_is_left, parent
 from tests.faults.full_here import SCENARIOS
@@ -273,3 +276,15 @@ def test_a_full_disk_here(scenario: str, tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_noting_where_outputs_lie_hides_no_state_that_the_store_missed(tmp_path: Path) -> None:
+    """The write that told the end failed; the next must not put an old state at that event."""
+    store = Store.open(tmp_path / "jobs.sqlite3")
+    record = JobRecord(id="a" * 32, name="job", worker="local", created=1.0)
+    store.add(record)
+    live = Live(record)
+    live.set(state="succeeded", event=5, ended=2.0)
+    Records(store).place(live, tmp_path / "outputs")
+    found = store.get(record.id)
+    assert (found.state, found.event, found.ended) == ("succeeded", 5, 2.0)

@@ -292,6 +292,7 @@ class Follower:
             limit=self._limit,
             label=live.label,
             changed=lambda: self._mirror_changed(mirror),
+            known=lambda: live.output_dir is not None and MirrorFolder.known(live.output_dir),
         )
         live.list_files = mirror.list_files
         await mirror.run(again=again)

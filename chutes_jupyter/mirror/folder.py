@@ -89,6 +89,11 @@ class MirrorFolder:
             raise OutputsError(f"No folder can be made in {outputs}: {error}") from error
         raise OutputsError(f"{outputs}: every folder name for job {job_id} is another job's.")
 
+    @staticmethod
+    def known(path: Path) -> bool:
+        """Whether an earlier mirror has put anything into this folder."""
+        return (path.parent / HIDDEN / path.name / "placed.jsonl").exists()
+
     def _take(self, job_id: str, *, last: bool) -> bool:
         foreign = not self._own.exists() and self.path.exists() and any(self.path.iterdir())
         if foreign and not last:

@@ -61,6 +61,8 @@ class Mirror:
         What messages call the job.
     changed : callable
         Called, in the loop, whenever `status`, the files or `refused` changed.
+    known : callable
+        Whether an earlier mirror has put anything into the folder; called in a thread.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Mirror:
         limit: int | None,
         label: str,
         changed: Callable[[], None],
+        known: Callable[[], bool] = lambda: False,
     ) -> None:
         self.status = MirrorStatus()
         self.refused: dict[str, str] = {}
@@ -79,7 +82,7 @@ class Mirror:
         self._make_folder = folder
         self._source, self._executor = source, executor
         self._limit, self._label = limit, label
-        self._changed = changed
+        self._changed, self._known = changed, known
         self._entries: dict[str, Entry] = {}
         self._states: dict[str, FileState] = {}
         self._arriving: dict[str, int] = {}
@@ -127,7 +130,7 @@ class Mirror:
             snapshot = await self._source.listing()
             self._take(snapshot)
             try:
-                if self._entries or (self.folder is not None):
+                if bool(self._entries) or await self._in_thread(self._known):
                     await self._open(held)
                 if self._is_done(snapshot):
                     self._tell(state="complete", reason=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter import job as jobs_module
 from chutes_jupyter.config import Worker, config_file
 from chutes_jupyter.link import Reply
 from chutes_jupyter.mirror import Mirror, MirrorFolder
@@ -200,3 +201,21 @@ async def test_half_a_file_that_the_job_deleted_does_not_stay(
         worker.version += 1
         mirror = mirror_of(worker, outputs, executor)
     assert len(list(partial.iterdir())) == 1
+
+
+def test_what_the_job_deleted_while_nobody_followed_goes_too(
+    local: Worker, submit: Submit, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    job = submit(
+        local,
+        "import os, time\npath = job_data['output_dir'] + '/model'\nopen(path, 'w').write('x')\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\nos.remove(path)",
+    )
+    until(lambda: (job.output_dir / "model").exists(), "the file comes while the job runs")
+    jobs_module.close_client()
+    gate.touch()
+    again = jobs_module.attach(job.id)
+    again.wait(PATIENCE)
+    assert (again.state, again.mirror.state) == ("succeeded", "complete")
+    assert not (again.output_dir / "model").exists()

@@ -6,13 +6,18 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chutes_jupyter.cli import main
-from chutes_jupyter.client.logs import gap_marker
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.logs import LogStream, gap_marker
 from chutes_jupyter.config import Worker, config_file
+from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.job import Job
+from chutes_jupyter.link import Reply
+from chutes_jupyter.store import JobRecord
 from tests.agent.rig import Agent, agent
 from tests.client import conftest, test_cuts
 from tests.client.rig import PATIENCE, Submit, until
@@ -255,3 +260,24 @@ def test_the_marker_names_the_limit_in_the_words_of_the_option() -> None:
     )
     assert "limit of 100,001 bytes (" in gap_marker(5, 100_001).decode()
     assert "over its limit (log_limit)" in gap_marker(5, None).decode()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"skipped": -1},
+        {"skipped": 2**63},
+        {"skipped": 8},
+        {"skipped": True},
+        {"skipped": 1, "limit": -1},
+    ],
+)
+async def test_a_gap_that_can_not_be_is_the_agent_s_fault(says: dict[str, Any]) -> None:
+    class Liar:
+        async def persist(self, op: str, **fields: Any) -> Reply:
+            return Reply({"offset": 0, "size": 10, "end": False, **says}, b"abc")
+
+    live = Live(JobRecord(id="a" * 32, name="job", worker="gpu1", event=1, created=1.0))
+    with pytest.raises(AgentFailed):
+        await LogStream(Liar(), live, follow=False).next()  # type: ignore[arg-type]

@@ -110,6 +110,8 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
         timeout: int | None = None,
         upload: bool = True,
         ssh: bool = False,
+        *,
+        log_limit: int | str | None = "default",
     ) -> Callable[[Callable[..., Any]], JobFunction]:
         """Return a decorator that makes a function a job function.
 
@@ -123,6 +125,9 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
             Whether its files come back.
         ssh : bool
             Whether it has port 2202 for SSH.
+        log_limit : int, str or None
+            How much of its log is kept, head and tail: bytes, a text like ``"2g"``, or None for
+            all of it. Without one the workers file says it, or it is 1 GiB.
 
         Raises
         ------
@@ -131,7 +136,13 @@ shutdown_after_seconds, scaling_threshold, allow_external_egress, encrypted_fs, 
         """
         if callable(ports):
             raise SpecError("@chute.job", ports, "needs parentheses", "@chute.job()")
-        options = JobOptions(ports=ports, timeout=timeout, upload=upload, ssh=ssh)  # type: ignore[arg-type]  # made a tuple there
+        options = JobOptions(
+            ports=ports,  # type: ignore[arg-type]  # made a tuple there
+            timeout=timeout,
+            upload=upload,
+            ssh=ssh,
+            log_limit=log_limit,
+        )
 
         def decorate(function: Callable[..., Any]) -> JobFunction:
             if isinstance(function, JobFunction):
@@ -238,13 +249,18 @@ class JobFunction:
         """Seconds between asking a job to end and ending it by force."""
         return self._options.grace
 
+    @property
+    def log_limit(self) -> int | str | None:
+        """How many bytes of a job's log are kept; None for all, ``"default"`` as set elsewhere."""
+        return self._options.log_limit
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
         Parameters
         ----------
         **changes
-            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``.
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``.
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)

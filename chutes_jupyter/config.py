@@ -25,8 +25,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from chutes_jupyter.errors import ConfigError, UnknownWorker
+from chutes_jupyter.errors import ConfigError, SpecError, UnknownWorker
 from chutes_jupyter.files import file_lock, write_private
+from chutes_jupyter.models import DEFAULT_LOG_LIMIT, check_log_limit
 
 LOCAL = "local"
 FILE_NAME = "chutes_workers.toml"
@@ -217,10 +218,14 @@ class Settings:
         The folder that takes the outputs of jobs, relative to the notebook's own folder.
     mirror_limit_gb : float
         A mirror past this size (10**9 bytes each) stops and asks; ``inf`` for no limit.
+    log_limit : int or str
+        How much of its log a job keeps, where it does not say so itself: bytes, a text like
+        ``"2g"``, or ``"none"``.
     """
 
     outputs: str = DEFAULT_OUTPUTS
     mirror_limit_gb: float = DEFAULT_MIRROR_LIMIT_GB
+    log_limit: int | str = "default"
 
     def __post_init__(self) -> None:
         if not _is_path(self.outputs):
@@ -228,6 +233,10 @@ class Settings:
         if not _is_positive(self.mirror_limit_gb):
             rule = "must be a number of gigabytes above 0, or inf"
             raise _wrong("mirror_limit_gb", self.mirror_limit_gb, rule, "10")
+        try:
+            check_log_limit(self.log_limit)
+        except SpecError as error:
+            raise _wrong("log_limit", self.log_limit, error.rule, '"2g"') from None
 
     @classmethod
     def load(cls, path: Path | None = None) -> Settings:
@@ -250,6 +259,12 @@ class Settings:
         if self.mirror_limit_gb == float("inf"):
             return None
         return int(self.mirror_limit_gb * 1e9)
+
+    @property
+    def log_limit_bytes(self) -> int | None:
+        """How many bytes of a log are kept, or None for all."""
+        limit = check_log_limit(self.log_limit)
+        return DEFAULT_LOG_LIMIT if isinstance(limit, str) else limit
 
     def outputs_dir(self, base: Path) -> Path:
         """Return the outputs folder of a notebook or script that lies in the folder `base`."""

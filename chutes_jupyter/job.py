@@ -380,7 +380,12 @@ def submit(
     """
     worker = Workers.load().get(spec.options.worker)
     settings = Settings.load()
-    spec = replace(spec, python=spec.python or worker.python, env={**worker.env, **spec.env})
+    spec = replace(
+        spec,
+        python=spec.python or worker.python,
+        env={**worker.env, **spec.env},
+        default_log_limit=settings.log_limit_bytes,
+    )
     record = JobRecord(
         id=spec.id,
         name=spec.name,

@@ -21,6 +21,9 @@ PROTOCOLS = ("tcp", "udp", "http")
 TIMEOUT_RANGE = (30, 86400)
 #: Seconds between telling the function to end and ending it by force.
 DEFAULT_GRACE = 10.0
+#: How much of its log a job keeps, in bytes, and the least that it may be told to keep.
+DEFAULT_LOG_LIMIT = 1024**3
+LEAST_LOG_LIMIT = 64 * 1024
 
 State = Literal[
     "pending",
@@ -39,6 +42,7 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed
 _PORT_NAME = re.compile(r"[a-z]+[0-9]*")
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_SIZE = re.compile(r"([0-9]{1,15})\s*([kmgt]?)(?:i?b)?")
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,38 @@ def check_grace(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_log_limit(value: object, where: str = "log_limit") -> int | str | None:
+    """Return the limit of a log in bytes, None for no limit, or ``"default"``.
+
+    Parameters
+    ----------
+    value : int, str or None
+        Bytes, or a text like ``512k``, ``64m``, ``2g``, ``none`` or ``default``.
+    where : str
+        What refusals call it.
+
+    Raises
+    ------
+    SpecError
+        If it is none of these, or below 64 KiB.
+    """
+    size = value
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in ("default", "none"):
+            return None if text == "none" else text
+        match = _SIZE.fullmatch(text)
+        size = int(match[1]) * 1024 ** " kmgt".index(match[2] or " ") if match else None
+    elif value is None:
+        return None
+    whole = isinstance(size, int) and not isinstance(size, bool)
+    if not whole or not LEAST_LOG_LIMIT <= size < 2**62:  # type: ignore[operator]  # an int by now
+        rule = "must be a number of bytes from 64k on, with k, m or g if you like, or none"
+        example = f"{where} 2g" if where.startswith("-") else f'{where}="2g"'
+        raise SpecError(where, value, rule, example)
+    return size  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class JobOptions:
     """How a job function is run: what the decorator, the magic and `.options()` set.
@@ -215,6 +251,7 @@ class JobOptions:
     ssh: bool = False
     worker: str = "local"
     grace: float = DEFAULT_GRACE
+    log_limit: int | str | None = "default"
 
     def __post_init__(self) -> None:
         check_flag("ssh", self.ssh)
@@ -225,6 +262,7 @@ class JobOptions:
         object.__setattr__(self, "ports", check_ports(declared, ssh=self.ssh))
         check_timeout(self.timeout)
         object.__setattr__(self, "grace", check_grace(self.grace))
+        object.__setattr__(self, "log_limit", check_log_limit(self.log_limit))
         if not isinstance(self.worker, str) or not self.worker:
             raise SpecError("worker", self.worker, "must be the name of a worker", 'worker="gpu1"')
 
@@ -262,6 +300,14 @@ class JobSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     notebook: str | None = None
     node_selector: Mapping[str, Any] | None = None
+    #: What ``"default"`` in the options means.
+    default_log_limit: int | None = DEFAULT_LOG_LIMIT
+
+    @property
+    def log_limit(self) -> int | None:
+        """How many bytes of its log are kept, or None for all."""
+        chosen = self.options.log_limit
+        return chosen if chosen is None or isinstance(chosen, int) else self.default_log_limit
 
     @property
     def label(self) -> str:
@@ -278,6 +324,7 @@ class JobSpec:
             "upload": self.options.upload,
             "ssh": self.options.ssh,
             "grace": self.options.grace,
+            "log_limit": self.log_limit,
             "payload_sha256": self.payload_sha256,
             "payload_size": self.payload_size,
             "created": self.created,

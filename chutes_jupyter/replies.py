@@ -161,11 +161,16 @@ class Submitted(_Reply):
 
 
 class LogPiece(_Reply):
-    """The header of the reply to `log`; the bytes are its body."""
+    """The header of the reply to `log`; the bytes are its body.
+
+    Of the log's bytes from `offset` on, `skipped` are kept no more: the body follows them.
+    """
 
     offset: Size
     size: Size
     end: bool
+    skipped: Size = 0
+    limit: Size | None = None
 
 
 class Entry(_Reply):

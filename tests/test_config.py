@@ -285,11 +285,16 @@ def test_settings(file, tmp_path):
     assert Settings.load().mirror_limit == 500_000_000
     file.write_text("[settings]\nmirror_limit_gb = inf\n")
     assert Settings.load().mirror_limit is None
+    assert Settings.load().log_limit_bytes == 1024**3
+    for text, limit in (('"2g"', 2 * 1024**3), ("100_000", 100_000), ('"none"', None)):
+        file.write_text(f"[settings]\nlog_limit = {text}\n")
+        assert Settings.load().log_limit_bytes == limit
 
 
 @pytest.mark.parametrize(
     "line", ["outputs = ''", "outputs = 3", "mirror_limit_gb = 0", "mirror_limit_gb = true",
-             "mirror_limit_gb = '10'", "mirror_limit_gb = nan", "mirror_limit_gb = -1"],
+             "mirror_limit_gb = '10'", "mirror_limit_gb = nan", "mirror_limit_gb = -1",
+             "log_limit = 1", "log_limit = 'much'", "log_limit = true"],
 )  # fmt: skip
 def test_wrong_settings(file, line):
     file.write_text(f"[settings]\n{line}\n")

@@ -13,7 +13,8 @@ import pytest
 
 from chutes_jupyter.errors import ConnectionLost, RequestRefused
 from chutes_jupyter.link import Reply
-from chutes_jupyter.mirror import Mirror, MirrorFolder, MirrorStatus, Snapshot
+from chutes_jupyter.mirror import Mirror, MirrorFolder, MirrorStatus, Snapshot, room
+from chutes_jupyter.mirror.folder import Placed
 from chutes_jupyter.replies import Entry, Refusal
 
 pytestmark = pytest.mark.anyio
@@ -327,20 +328,44 @@ async def test_what_can_not_be_written_is_named_and_the_rest_comes(
     assert here(outputs) == {"mine/notes": b"the person's own", "other": b"o"}
 
 
-async def test_a_full_disk_stops_it(make: Make, outputs: Path) -> None:
+async def test_a_full_disk_stops_it_until_there_is_room(
+    make: Make, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
+    monkeypatch.setattr(room, "PAUSE", 0.05)
     worker = Worker(a=b"a", b=b"b")
     mirror = make(worker)
+    full = True
+    seen: list[MirrorStatus] = []
 
     class Full(MirrorFolder):
-        def place(self, *_: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        def place(self, *args: object) -> None:
+            if full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().place(*args)  # type: ignore[arg-type]
+
+    def changed() -> None:
+        nonlocal full
+        seen.append(mirror.status)
+        full = full and mirror.status.state != "stopped"
 
     mirror._make_folder = lambda: Full.claim(outputs, "train", JOB)
-    status = await run(mirror)
-    assert status.state == "stopped"
-    assert "No space left" in str(status.reason)
+    mirror._changed = changed
+    assert (await run(mirror)).state == "complete"
+    stops = [status for status in seen if status.state == "stopped"]
+    assert f"the disk of {outputs / 'train-3f9c2a'} is full" in str(stops[0].reason)
+    assert here(outputs) == worker.files
+
+
+async def test_half_a_note_of_one_file_does_not_take_the_next_with_it(outputs: Path) -> None:
+    folder = MirrorFolder.claim(outputs, "train", JOB)
+    index = outputs / ".chute" / "train-3f9c2a" / "placed.jsonl"
+    index.write_text('{"path": "torn", "si')
+    again = MirrorFolder.claim(outputs, "train", JOB)
+    again._note(Placed("whole", 1, 2, "0" * 64, 3))
+    folder.reload()
+    assert list(folder.placed) == ["whole"]
 
 
 def test_a_folder_belongs_to_one_job(outputs: Path) -> None:

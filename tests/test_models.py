@@ -19,6 +19,7 @@ from chutes_jupyter.models import (
     Port,
     check_flag,
     check_grace,
+    check_log_limit,
     check_ports,
     check_timeout,
     new_job_id,
@@ -331,6 +332,31 @@ def test_grace():
         assert str(caught.value) == f"grace={value!r}: {rule}. Write it like grace=30"
 
 
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [(65536, 65536), ("64k", 65536), ("2g", 2 * 1024**3), ("512 MiB", 512 * 1024**2),
+     ("100000", 100_000), (None, None), ("none", None), ("default", "default")],
+)  # fmt: skip
+def test_log_limits(value, limit):
+    assert check_log_limit(value) == limit
+    assert JobOptions(log_limit=value).log_limit == limit
+
+
+@pytest.mark.parametrize("value", [65535, "63k", "0", "-1g", "2 g b", "much", True, 1e6, 2**62])
+def test_wrong_log_limits(value):
+    with pytest.raises(SpecError) as caught:
+        check_log_limit(value)
+    rule = "must be a number of bytes from 64k on, with k, m or g if you like, or none"
+    assert str(caught.value) == f'log_limit={value!r}: {rule}. Write it like log_limit="2g"'
+
+
+def test_a_job_that_names_no_log_limit_has_the_setting_s():
+    spec = JobSpec("a" * 32, "job", JobOptions(), "0" * 64, 1, 1.0, default_log_limit=70_000)
+    assert (spec.log_limit, spec.to_json()["log_limit"]) == (70_000, 70_000)
+    assert replace(spec, options=JobOptions(log_limit=None)).log_limit is None
+    assert replace(spec, options=JobOptions(log_limit="1m")).log_limit == 1024**2
+
+
 def test_defaults_are_the_reference_s():
     options = JobOptions()
     assert (options.ports, options.timeout, options.upload, options.ssh) == ((), None, True, False)
@@ -346,8 +372,8 @@ def test_options_are_checked_again_when_changed():
     with pytest.raises(SpecError) as caught:
         options.changed(time_out=60)
     assert str(caught.value) == (
-        "time_out=60: no such option; there are grace, ports, ssh, timeout, upload, worker."
-        " Write it like .options(timeout=3600)"
+        "time_out=60: no such option; there are grace, log_limit, ports, ssh, timeout, upload, "
+        "worker. Write it like .options(timeout=3600)"
     )
     with pytest.raises(SpecError) as caught:
         options.changed(worker="")
@@ -386,6 +412,7 @@ def test_a_spec_is_json_and_says_everything():
         "upload": True,
         "ssh": True,
         "grace": 3.0,
+        "log_limit": 1024**3,
         "payload_sha256": "ab" * 32,
         "payload_size": 10,
         "created": 1.5,

@@ -68,17 +68,16 @@ class Supervisor:
 
     def run(self) -> None:
         """Take the job from `starting` to a terminal state."""
+        processes.become_subreaper()
         try:
             self._reserved.take(self.spec["ports"])
+            self._open_control()
+            self._start()
+            self._watch()
         except PortTaken as error:
             self._collect()
             self._end("failed", str(error))
             return
-        processes.become_subreaper()
-        try:
-            self._open_control()
-            self._start()
-            self._watch()
         except Exception as error:
             # Our own fault, or the worker's: still end everything, and say so.
             self._gone = len(processes.kill_below(os.getpid(), None, {}))

@@ -337,6 +337,7 @@ class Follower:
             limit=self._limit,
             label=live.label,
             changed=lambda: self._mirror_changed(mirror),
+            known=lambda: live.output_dir is not None and MirrorFolder.known(live.output_dir),
         )
         live.list_files = mirror.list_files
         await mirror.run(again=again)
@@ -349,7 +350,7 @@ class Follower:
 
     def _mirror_changed(self, mirror: Mirror) -> None:
         live = self.live
-        live.listed = True
+        live.listed = live.listed or mirror.looked
         if mirror.folder is not None:
             live.output_dir = mirror.folder.path
         for number, (path, reason) in enumerate(mirror.refused.items()):
@@ -357,7 +358,8 @@ class Follower:
                 live.notice(f"and {len(mirror.refused) - number} more outputs were not brought")
                 break
             live.notice(f"output {path!r} was not brought: {reason}")
-        live.set(mirror=mirror.status)
+        # Who waits for outputs does not wait for a disk: a mirror that stopped may go on later.
+        live.set(mirror=mirror.status, mirror_over=mirror.status.state == "stopped")
 
     def _end_mirror(self, state: MirrorState, reason: str | None) -> None:
         self.live.set(

@@ -37,6 +37,35 @@ class _Piece:
     head: LogPiece
     data: bytes
 
+    @property
+    def begin(self) -> int:
+        """The offset of its first byte."""
+        return self.head.offset + self.head.skipped
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last byte."""
+        return self.begin + len(self.data)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    offset: int
+    task: asyncio.Task[_Piece]
+
+
+def gap_marker(missing: int, limit: int | None) -> bytes:
+    """Return the line that stands in a log for bytes that its worker keeps no more."""
+    what = f"the limit of {_size(limit)} (log_limit)" if limit else "its limit (log_limit)"
+    return f"\n[… {missing:,} bytes of the log are missing here: it is over {what} …]\n".encode()
+
+
+def _size(limit: int) -> str:
+    for name, unit in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if limit % unit == 0:
+            return f"{limit // unit:,} {name}"
+    return f"{limit:,} bytes"
+
 
 async def _ask(session: Session, live: Live, **fields: object) -> _Piece:
     def trouble(reason: str | None) -> None:
@@ -44,7 +73,7 @@ async def _ask(session: Session, live: Live, **fields: object) -> _Piece:
 
     reply = await session.persist("log", trouble=trouble, job=live.id, limit=PIECE, **fields)
     piece = _Piece(parse(LogPiece, reply.header), reply.body)
-    if len(piece.data) > PIECE or piece.head.offset + len(piece.data) > piece.head.size:
+    if len(piece.data) > PIECE or piece.end > piece.head.size:
         raise AgentFailed(f"The agent on {live.worker} sent a log piece of an impossible size.")
     return piece
 
@@ -75,7 +104,7 @@ class LogStream:
         #: Without following, where the log ended when it was first looked at.
         self._until: int | None = None
         self._fast = False
-        self._ahead: deque[asyncio.Task[_Piece]] = deque()
+        self._ahead: deque[_Asked] = deque()
 
     async def next(self) -> bytes | None:
         """Return the next bytes, or None at the end."""
@@ -92,6 +121,8 @@ class LogStream:
                 self._until = piece.head.size
             whole = not self._follow and (self._offset >= self._until or not piece.data)
             self._over = piece.head.end or whole
+            if piece.head.skipped:
+                return gap_marker(piece.head.skipped, piece.head.limit) + piece.data
             if piece.data:
                 return piece.data
             if not self._over:
@@ -99,6 +130,9 @@ class LogStream:
         return None  # one that never started never said anything
 
     async def _next_piece(self) -> _Piece:
+        if self._ahead and self._ahead[0].offset != self._offset:
+            # The last piece ended at a gap, or behind one: what was asked for is elsewhere.
+            await self.aclose()
         if not self._ahead:
             if self._fast:
                 await asyncio.sleep(_GATHER)
@@ -107,23 +141,25 @@ class LogStream:
         while len(self._ahead) < _AHEAD and asked + PIECE <= self._size:
             self._ask_for(asked, 0.0)
             asked += PIECE
-        piece = await self._ahead.popleft()
+        piece = await self._ahead.popleft().task
         if piece.head.offset != self._offset:
             raise AgentFailed(f"The agent on {self._live.worker} sent another part of the log.")
-        self._offset += len(piece.data)
+        self._offset = piece.end
         self._size = piece.head.size
         self._fast = _BURST < len(piece.data) < PIECE
         return piece
 
     def _ask_for(self, offset: int, wait: float) -> None:
         asking = _ask(self._session, self._live, offset=offset, wait=wait)
-        self._ahead.append(asyncio.create_task(asking))
+        self._ahead.append(_Asked(offset, asyncio.create_task(asking)))
 
     async def aclose(self) -> None:
         """Stop asking."""
-        for task in self._ahead:
+        tasks = [asked.task for asked in self._ahead]
+        self._ahead.clear()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._ahead, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def keep_tail(session: Session, live: Live) -> None:
@@ -139,11 +175,12 @@ async def keep_tail(session: Session, live: Live) -> None:
             if piece.head.end:
                 return
             await asyncio.sleep(_TAIL_PAUSE)
-            offset = piece.head.offset + len(piece.data)
+            offset = piece.end
             piece = await _ask(session, live, offset=offset, wait=_WAIT)
             if piece.head.size - offset > 2 * PIECE:
                 # It grows faster than anybody reads: go to its end.
                 piece = await _ask(session, live, tail=TAIL, wait=0.0)
+            if piece.begin != offset:
                 kept = b""
             kept = (kept + piece.data)[-TAIL:]
 
@@ -156,7 +193,7 @@ async def last_lines(session: Session, live: Live, lines: int) -> int:
     if not live.acknowledged:
         return 0
     piece = await _ask(session, live, tail=PIECE, wait=0.0)
-    begin, data = piece.head.offset, piece.data
+    begin, data = piece.begin, piece.data
     if not lines:
         return begin + len(data)
     end = len(data) - 1 if data.endswith(b"\n") else len(data)
@@ -170,7 +207,7 @@ async def last_lines(session: Session, live: Live, lines: int) -> int:
         if end < 0:
             before = max(0, begin - PIECE)
             piece = await _ask(session, live, offset=before, wait=0.0)
-            data = piece.data[: begin - before]
+            data = piece.data[: max(0, begin - piece.begin)]
             if not data:
-                return begin
-            begin, end = before, len(data)
+                return begin  # what came before is missing
+            begin, end = piece.begin, len(data)

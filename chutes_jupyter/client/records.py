@@ -43,12 +43,7 @@ class Records:
             self.store.update,
             live.id,
             live.event,
-            state=live.state,
-            started=live.started,
-            ended=live.ended,
-            reason=live.reason,
-            confirmed=live.confirmed,
-            root=live.root,
+            **_known(live),
         )
 
     async def confirm(self, live: Live) -> None:
@@ -71,8 +66,11 @@ class Records:
     def place(self, live: Live, folder: Path) -> None:
         """Write where the outputs lie here; called in a thread."""
         try:
-            self.store.update(live.id, live.event, output_dir=str(folder))
-        except ConfigError as error:
+            # With what the event says: written without it, the record would stay behind for ever
+            # where the write that should have told it has failed.
+            known = _known(live)
+            self.store.update(live.id, live.event, output_dir=str(folder), **known)
+        except (ConfigError, OSError) as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
 
     async def flush(self) -> None:
@@ -87,6 +85,18 @@ class Records:
         try:
             # Shielded: what was shown must be written, also when following ends right then.
             await asyncio.shield(writing)
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             _log.warning("%s: the store was not written: %s", live.label, error)
             live.notice(f"the list of jobs on this machine was not written: {error}")
+
+
+def _known(live: Live) -> dict[str, Any]:
+    """Return what the events up to the present one have told."""
+    return {
+        "state": live.state,
+        "started": live.started,
+        "ended": live.ended,
+        "reason": live.reason,
+        "confirmed": live.confirmed,
+        "root": live.root,
+    }

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from chutes_jupyter.commands.arguments import Parser, parse
 from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.kernel.values import parse_job_data, split_line, unquote
-from chutes_jupyter.models import DEFAULT_GRACE, JobOptions, Port, check_grace, parse_timeout
+from chutes_jupyter.models import (
+    DEFAULT_GRACE,
+    JobOptions,
+    Port,
+    check_grace,
+    check_log_limit,
+    parse_timeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +66,9 @@ def job_parser() -> Parser:
     add("--grace", metavar="SECONDS", default=None,
         help=f"between asking it to end and ending it by force (default: {DEFAULT_GRACE:g})",
         )  # fmt: skip
+    add("--log-limit", metavar="SIZE", default="default",
+        help="how much of its log is kept, head and tail: 512m, 2g or none (default: 1g, or "
+        "log_limit of the workers file)")  # fmt: skip
     add("--run", metavar="key=value", nargs="*", default=None, help="submit it at once")
     add("--wait", action="store_true",
         help="with --run: print the log live, and raise if the job fails")  # fmt: skip
@@ -86,6 +96,7 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
         ssh=given.ssh,
         worker=given.worker,
         grace=_grace(given.grace),
+        log_limit=check_log_limit(given.log_limit, "--log-limit"),
     )
     run = given.run is not None
     for option, value in (("--wait", given.wait), ("--out", given.out)):

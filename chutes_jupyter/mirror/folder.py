@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import stat
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -64,6 +65,10 @@ class MirrorFolder:
         self._index = self._own / "placed.jsonl"
         self._done = self._own / "done.json"
         self.placed: dict[str, Placed] = {}
+        #: Lines that the index still lacks, since the disk was full.
+        self._unwritten: list[str] = []
+        self._torn = False
+        self._writing = threading.Lock()
 
     @classmethod
     def claim(cls, outputs: Path, job_name: str, job_id: str) -> MirrorFolder:
@@ -110,6 +115,11 @@ class MirrorFolder:
             shutil.rmtree(self._own, ignore_errors=True)
         return True
 
+    @staticmethod
+    def known(path: Path) -> bool:
+        """Whether an earlier mirror has put anything into this folder."""
+        return (path.parent / HIDDEN / path.name / "placed.jsonl").exists()
+
     def _take(self, job_id: str, *, last: bool) -> bool:
         foreign = not self._own.exists() and self.path.exists() and any(self.path.iterdir())
         if foreign and not last:
@@ -120,16 +130,21 @@ class MirrorFolder:
             handle = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return _owner(owner) == job_id
-        with os.fdopen(handle, "w") as file:
-            file.write(job_id)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(job_id)
+        except OSError:
+            owner.unlink()  # an empty one would be nobody's for ever
+            raise
         return True
 
     def _load(self) -> None:
         try:
-            lines = self._index.read_text(encoding="utf-8").splitlines()
+            text = self._index.read_text(encoding="utf-8")
         except FileNotFoundError:
             return
-        for line in lines:
+        self._torn = not text.endswith("\n")
+        for line in text.splitlines():
             try:
                 record = json.loads(line)
                 if record.get("gone"):
@@ -165,9 +180,14 @@ class MirrorFolder:
 
     def finish(self, version: int) -> None:
         """Note that everything of the final listing is here."""
+        self._append()
         beside = self._done.with_suffix(".new")
-        beside.write_text(json.dumps({"version": version}), encoding="utf-8")
-        beside.replace(self._done)
+        try:
+            beside.write_text(json.dumps({"version": version}), encoding="utf-8")
+            beside.replace(self._done)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
         shutil.rmtree(self._partial, ignore_errors=True)
 
     # -- what is here -----------------------------------------------------------------
@@ -211,9 +231,28 @@ class MirrorFolder:
 
     def partial(self, entry: Entry) -> PartialFile:
         """Return the file on its way for this version of an entry."""
+        return PartialFile(self._partial / self.partial_name(entry))
+
+    @staticmethod
+    def partial_name(entry: Entry) -> str:
+        """Return what the file on its way is called."""
         version = f"{entry.path}\0{entry.size}\0{entry.mtime_ns}"
-        name = hashlib.sha256(version.encode("utf-8")).hexdigest()[:40]
-        return PartialFile(self._partial / name)
+        return hashlib.sha256(version.encode("utf-8")).hexdigest()[:40]
+
+    def arrived(self) -> dict[str, int]:
+        """Return how many bytes of each file on its way are here."""
+        try:
+            with os.scandir(self._partial) as found:
+                return {item.name: item.stat().st_size for item in found}
+        except FileNotFoundError:
+            return {}
+
+    def drop_partials(self, entries: Iterable[Entry]) -> None:
+        """Remove files on their way that the worker has no more; none may be arriving."""
+        if left := self.arrived():
+            wanted = {self.partial_name(entry) for entry in entries}
+            for name in left.keys() - wanted:
+                (self._partial / name).unlink(missing_ok=True)
 
     def place(self, partial: PartialFile, entry: Entry, sha256: str) -> None:
         """Put a file that arrived whole in its place.
@@ -262,11 +301,21 @@ class MirrorFolder:
         if _is_folder(target):
             raise OutputsError(f"{target} is in the way: it holds files that are not ours")
 
-    def remove_others(self, keep: Iterable[str]) -> None:
-        """Remove what we put in place and the worker has no more; never anything else."""
+    def remove_others(self, keep: Iterable[str], unsure: Iterable[str] = ()) -> None:
+        """Remove what we put in place and the worker has no more; never anything else.
+
+        Parameters
+        ----------
+        keep : iterable of str
+            What the worker has.
+        unsure : iterable of str
+            Files and folders that it could not look at just now.
+        """
         kept = set(keep)
+        doubtful = tuple(f"{path}/" for path in unsure)
         for path in [path for path in list(self.placed) if path not in kept]:
-            self._remove(path)
+            if not f"{path}/".startswith(doubtful):
+                self._remove(path)
 
     def _remove(self, path: str) -> None:
         target = self.inside(path)
@@ -292,9 +341,19 @@ class MirrorFolder:
         self.placed[placed.path] = placed
         self._append(asdict(placed))
 
-    def _append(self, record: dict[str, Any]) -> None:
-        with self._index.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+    def _append(self, *records: dict[str, Any]) -> None:
+        """Note records in the index, with those that a full disk did not take before."""
+        with self._writing:
+            self._unwritten += [json.dumps(record) + "\n" for record in records]
+            if not self._unwritten:
+                return
+            # Half a line that was left there must not take a whole one with it.
+            text = "\n" * self._torn + "".join(self._unwritten)
+            self._torn = True
+            with self._index.open("a", encoding="utf-8") as file:
+                file.write(text)
+            self._torn = False
+            self._unwritten.clear()
 
 
 class PartialFile:

@@ -14,7 +14,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
+from chutes_jupyter.mirror import room
 from chutes_jupyter.mirror.fetch import Changed, Fetch
+from chutes_jupyter.mirror.room import NoRoom, is_full
 from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snapshot, Source
 from chutes_jupyter.replies import Entry, path_fault
 
@@ -33,8 +35,6 @@ _LOCK_PAUSE = 0.5
 _REPORT_PAUSE = 0.1
 #: Pauses between two looks at a listing that has not changed, in seconds: from, to.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-#: What the disk says for every file, so that going on is no use.
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS}
 _FOLDS_CASE = sys.platform in ("darwin", "win32")
 
 _log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Mirror:
         What messages call the job.
     changed : callable
         Called, in the loop, whenever `status`, the files or `refused` changed.
+    known : callable
+        Whether an earlier mirror has put anything into the folder; called in a thread.
     """
 
     def __init__(
@@ -75,14 +77,17 @@ class Mirror:
         limit: int | None,
         label: str,
         changed: Callable[[], None],
+        known: Callable[[], bool] = lambda: False,
     ) -> None:
         self.status = MirrorStatus()
         self.refused: dict[str, str] = {}
         self.folder: MirrorFolder | None = None
+        #: Whether it is known which files are here already.
+        self.looked = False
         self._make_folder = folder
         self._source, self._executor = source, executor
         self._limit, self._label = limit, label
-        self._changed = changed
+        self._changed, self._known = changed, known
         self._entries: dict[str, Entry] = {}
         self._states: dict[str, FileState] = {}
         self._arriving: dict[str, int] = {}
@@ -91,6 +96,7 @@ class Mirror:
         self._brought: dict[str, tuple[Entry, int]] = {}
         self._faults: dict[str, str] = {}
         self._again = False
+        self._misses = 0
         self._next_report = 0.0
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._big = asyncio.Lock()
@@ -136,16 +142,56 @@ class Mirror:
             else:
                 version, pause = snapshot.version, _FIRST_PAUSE
             self._take(snapshot)
-            if self._entries or (self.folder is not None):
-                await self._open(held)
-            if self._is_done(snapshot):
-                self._tell(state="complete", reason=None)
-                return
-            await self._bring(snapshot)
-            if snapshot.final and await self._end(snapshot):
-                return
+            try:
+                if bool(self._entries) or await self._in_thread(self._known):
+                    await self._open(held)
+                self.looked = True
+                if self._is_done(snapshot):
+                    self._tell(state="complete", reason=None)
+                    return
+                await self._bring(snapshot)
+                if snapshot.final and await self._end(snapshot):
+                    return
+            except (NoRoom, OutputsError, OSError) as error:
+                if not (isinstance(error, NoRoom) or is_full(error)):
+                    raise
+                await self._wait_for_room(snapshot, error)
+                continue
             if not snapshot.final:
                 await self._source.news(snapshot.version)
+
+    async def _wait_for_room(self, snapshot: Snapshot, error: Exception) -> None:
+        """Say that the disk is full, and wait until there is room, or other files to bring."""
+        folder = self.folder
+        pause = room.PAUSE * min(2**self._misses, room.LONGEST)
+        self._misses += 1
+        fits = False
+        while not fits:
+            reason = f"the disk is full: {error}"
+            if folder is not None:
+                missing = self._within_limit(await self._missing(snapshot))
+                _, lack = await self._in_thread(room.fitting, folder, missing)
+                need = f"needs {lack:,} more bytes" if lack else "it takes no more"
+                reason = f"the disk of {folder.path} is full: {need}"
+            self._tell(state="stopped", reason=f"{reason}; goes on when there is room")
+            if await self._news_within(pause, snapshot) or folder is None:
+                return
+            # All that is missing may have been deleted here, or the limit be reached.
+            found, _ = await self._in_thread(room.fitting, folder, missing)
+            fits = bool(found) or not missing
+        self._tell(state="arriving", reason=None)
+
+    async def _news_within(self, pause: float, snapshot: Snapshot) -> bool:
+        """Wait for a newer listing, but not longer than that; return whether there is one."""
+        if snapshot.final:
+            await asyncio.sleep(pause)
+            return False
+        try:
+            async with asyncio.timeout(pause):
+                await self._source.news(snapshot.version)
+        except TimeoutError:
+            return False
+        return True
 
     async def _open(self, held: contextlib.ExitStack) -> None:
         """Make the folder, and wait until no other process works in it."""
@@ -156,11 +202,14 @@ class Mirror:
         while (lock := await self._in_thread(folder.try_lock)) is None:
             self._tell(reason="another process of this machine brings them")
             await self._in_thread(folder.reload)
+            self.looked = True
             self._note_states()
             await asyncio.sleep(_LOCK_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311
         held.enter_context(lock)
         await self._in_thread(folder.reload)
+        self.looked = True
         self._tell(reason=None)
+        self._note_states()
 
     def _is_done(self, snapshot: Snapshot) -> bool:
         """Whether all was here before; what the person deleted since is not brought again."""
@@ -209,29 +258,38 @@ class Mirror:
         folder = self.folder
         if folder is None:
             return
-        if snapshot.final:
-            # First, so that nothing old stands in the way of something new.
-            await self._in_thread(folder.remove_others, list(self._entries))
+        if snapshot.version:
+            # First, so that nothing old stands in the way of something new, nor fills the disk.
+            unsure = () if snapshot.final else [item.path for item in snapshot.refused]
+            await self._in_thread(folder.remove_others, list(self._entries), unsure)
+        await self._in_thread(folder.drop_partials, list(self._entries.values()))
         missing = self._within_limit(await self._missing(snapshot))
+        found, lack = await self._in_thread(room.fitting, folder, missing)
         try:
             async with asyncio.TaskGroup() as group:
-                for entry in missing:
+                for entry in found:
                     group.create_task(self._bring_one(folder, entry))
-        except* _Stop as stops:
-            raise _Stop(str(stops.exceptions[0])) from None
+        except ExceptionGroup as group:
+            ours = [error for error in group.exceptions if isinstance(error, (_Stop, NoRoom))]
+            raise (ours or group.exceptions)[0] from None
+        if lack:
+            raise NoRoom(f"{lack} bytes")
+        if self.status.state == "stopped":
+            self._tell(state="arriving", reason=None)
 
     def _within_limit(self, missing: list[Entry]) -> list[Entry]:
         """Return what fits the limit, in the order of the listing."""
         if self._limit is None:
             return missing
         wanted = {entry.path for entry in missing}
-        room = self._limit - sum(e.size for e in self._entries.values() if e.path not in wanted)
-        fitting = []
+        placed = self.folder.placed.values() if self.folder else ()
+        left = self._limit - sum(here.size for here in placed if here.path not in wanted)
+        allowed = []
         for entry in missing:
-            if entry.size <= room:
-                room -= entry.size
-                fitting.append(entry)
-        return fitting
+            if entry.size <= left:
+                left -= entry.size
+                allowed.append(entry)
+        return allowed
 
     async def _bring_one(self, folder: MirrorFolder, entry: Entry) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -248,10 +306,13 @@ class Mirror:
             except RequestRefused as error:
                 self._retry(entry, f"the worker refuses it: {error}")
             except OSError as error:
-                if error.errno in _FULL:
+                if is_full(error):
+                    raise NoRoom(str(error.strerror)) from error
+                if error.errno == errno.EROFS:
                     raise _Stop(f"the disk here takes no more: {error.strerror}") from error
                 self._fault(entry, error.strerror or str(error))
             else:
+                self._misses = 0
                 self._states[entry.path] = "here"
                 self._tries.pop(entry.path, None)
                 self._count(entry)

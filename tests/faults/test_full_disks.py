@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any
 
 import pytest
 
+from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.records import Records
+from chutes_jupyter.store import JobRecord, Store
 from tests.agent.rig import PATIENCE, Agent, payload, spec
 from tests.agent.test_endings import files, nothing_is_left, parent
-from tests.faults.small_disk import agent_on, seen_by
+from tests.faults.full_here import SCENARIOS
+from tests.faults.small_disk import agent_on, seen_by, wrapper
 
 FULL = "the worker's disk is full: "
 ADVICE = "bytes free; remove files there, or `jupyter chute clean`"
@@ -244,3 +249,104 @@ def test_an_events_file_with_a_torn_tail_goes_on_whole(worker: Agent) -> None:
     events = worker.follow(job)
     assert events[-1]["state"] == "lost"
     check_journal(worker, job, events)
+
+
+WITHOUT_ROOM_AHEAD = """
+import json, os, sys
+from chutes_jupyter.agent import journal, space
+space._fallocate = lambda: None
+jobs = sys.argv[1]
+assert journal.claim(os.path.dirname(jobs), {"id": "a" * 32}, b"payload", None)
+job = journal.JobDir(os.path.dirname(jobs), "a" * 32)
+assert os.stat(job.reserve).st_blocks * 512 >= space.RESERVE
+events = journal.EventWriter(job)
+events.write("state", state="starting")
+filler = open(jobs + "/filler", "wb", buffering=0)
+try:
+    while True: filler.write(b"f" * 4096)
+except OSError:
+    pass
+def told():
+    log = journal.EventLog(job)
+    log.refresh()
+    lines = open(job.events, "rb").read().splitlines(keepends=True)
+    assert [json.loads(line) for line in lines] == log.events
+    assert [event["n"] for event in log.events] == list(range(1, len(lines) + 1))
+    return len(lines)
+# What is left of the last block takes some; then one that does not fit leaves nothing.
+try:
+    while True: events.write("notice", message="n" * 999)
+except OSError as error:
+    assert space.is_full(error), error
+count = told()
+for write in (lambda: journal.write_json(job.outputs, ["x" * 9999]),
+              lambda: journal.write_bytes(job.result, b"x" * 9999)):
+    try:
+        write()
+    except OSError as error:
+        assert space.is_full(error), error
+    else:
+        raise AssertionError("there was room")
+assert not [name for name in os.listdir(job.path) if ".new" in name or name == "result.bin"]
+space.give_back(job.reserve)
+events.insist()
+events.write("state", state="failed", reason="r" * 300_000, durable=True)
+assert told() == count + 1
+# A writer that died in the middle of a line leaves the next one room for whole ones.
+with open(job.events, "ab") as file: file.write(b'{"n":')
+journal.EventWriter(job).write("notice", message="after")
+assert told() == count + 2
+"""
+
+
+def test_where_no_room_can_be_set_aside_the_reserve_takes_the_last_words(tmp_path: Path) -> None:
+    """As on NFS or macOS, whose files can't have blocks beyond their end."""
+    jobs = tmp_path / "root" / "jobs"
+    python = wrapper(tmp_path / "python", jobs, "1m")
+    done = subprocess.run(
+        [python, "-c", WITHOUT_ROOM_AHEAD, str(jobs)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- on the notebook's side
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_a_full_disk_here(scenario: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    python = wrapper(tmp_path / "python", disk, "6m")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "JUPYTER_DATA_DIR": str(disk / "data"),
+        "WORKER_DIR": str(tmp_path / "worker"),
+        "GATE": str(tmp_path / "gate"),
+    }
+    # It changes its folder itself: before the mount it is another one.
+    begin = "import os, runpy, sys; os.chdir(sys.argv.pop(1)); sys.argv.pop(0); "
+    begin += "runpy.run_module('tests.faults.full_here', run_name='__main__', alter_sys=True)"
+    done = subprocess.run(
+        [python, "-c", begin, str(disk), "full_here", scenario],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_noting_where_outputs_lie_hides_no_state_that_the_store_missed(tmp_path: Path) -> None:
+    """The write that told the end failed; the next must not put an old state at that event."""
+    store = Store.open(tmp_path / "jobs.sqlite3")
+    record = JobRecord(id="a" * 32, name="job", worker="local", created=1.0)
+    store.add(record)
+    live = Live(record)
+    live.set(state="succeeded", event=5, ended=2.0)
+    Records(store).place(live, tmp_path / "outputs")
+    found = store.get(record.id)
+    assert (found.state, found.event, found.ended) == ("succeeded", 5, 2.0)

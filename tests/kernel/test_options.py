@@ -47,6 +47,12 @@ def test_timeouts(text: str, seconds: int | None):
     assert parse_job_line(f"train --timeout {text}", {}).options.timeout == seconds
 
 
+def test_a_log_limit():
+    assert parse_job_line("train --log-limit 2g", {}).options.log_limit == 2 * 1024**3
+    assert parse_job_line("train --log-limit none", {}).options.log_limit is None
+    assert parse_job_line("train", {}).options.log_limit == "default"
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -58,6 +64,7 @@ def test_timeouts(text: str, seconds: int | None):
         ("train --timeout soon", "--timeout 90m"),
         ("train --grace -1", "0 to 3600"),
         ("train --grace=x", "0 to 3600"),
+        ("train --log-limit 1k", "Write it like --log-limit 2g"),
         ("2train", "must be a Python name"),
         ("class", "must be a Python name"),
         ("train --run --out 1x", "must be a Python name"),
@@ -93,7 +100,7 @@ def test_help_names_every_option(line: str):
         parse_job_line(line, {})
     for option in (
         "NAME:PORT/PROTO", "--timeout", "--no-upload", "--ssh", "--worker", "--run", "--wait",
-        "--out", "--grace",
+        "--out", "--grace", "--log-limit",
     ):  # fmt: skip
         assert option in caught.value.text
 

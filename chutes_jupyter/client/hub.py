@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.census import Census
+from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
-#: How long a worker may take to say which jobs it has, in seconds.
-_ASK_PATIENCE = 10.0
 _MAX_RESULT = 4 * 1024**3
 
 
@@ -90,7 +88,7 @@ class JobClient:
         self.follow(live, mirror=mirror)
         with contextlib.suppress(TimeoutError):
             # What the store knew may be old; an unreachable worker is shown as such.
-            async with asyncio.timeout(_ASK_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await live.until(lambda: live.checked or live.trouble is not None or live.over)
         return live
 
@@ -177,8 +175,7 @@ class JobClient:
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
         try:
-            async with asyncio.timeout(_ASK_PATIENCE):
-                await Census(self.store, worker, control, self._is_delivering).take(whole=whole)
+            await Census(self.store, worker, control, self._is_delivering).take(whole=whole)
         except TimeoutError:
             return "no answer"
         except ChuteError as error:

@@ -403,6 +403,7 @@ class JobClient:
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
+        await asyncio.to_thread(self.store.close)
 
 
 def _notebook_folder(notebook: str | None) -> Path:

@@ -344,7 +344,7 @@ def test_the_end_of_a_long_log_is_there_without_what_is_before_it(
     received: list[int] = []
     asked = control.persist
 
-    async def counting(op: str, **fields: object):  # noqa: ANN202
+    async def counting(op: str, **fields: object):
         reply = await asked(op, **fields)  # type: ignore[arg-type]
         received.append(len(reply.body))
         return reply

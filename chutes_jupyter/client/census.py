@@ -22,7 +22,7 @@ _PAGE = 500
 #: How long a worker may take for an answer, in seconds.
 PATIENCE = 10.0
 #: A file system's clock may run behind: what ended shortly before is asked for again.
-_SLACK = 60.0
+_SLACK = 5.0
 #: No more jobs of one worker are looked at.
 _MOST = 200_000
 REMOVED = "removed on the worker"

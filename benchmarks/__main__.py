@@ -24,7 +24,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "cases",
         nargs="*",
-        help="start, log, log_blocks, log_program, output, load_ext; all by default",
+        help="start, log, log_blocks, log_program, output, reattach, jobs_10000, load_ext; "
+        "all by default",
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"{ROUNDS} by default")
     return parser.parse_args()

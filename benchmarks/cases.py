@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from .memory import touched
 from .peers import OpenSSH
 
 LINES = 1_000_000
+MANY_LINES = 100_000
+MANY_JOBS = 10_000
 GIBIBYTE = 1 << 30
 MEMORY = 5 * GIBIBYTE // 2
 PRINT = f"for number in range({LINES}): print('line', number)"
@@ -67,6 +71,18 @@ def cases(worker: str, ssh: OpenSSH, folder: Path) -> dict[str, Case]:
             output(write.options(worker=worker), folder / "worker"),
             copy(ssh, folder),
             limit=1.5,
+        ),
+        "reattach": Case(
+            f"attach to a job of {MANY_LINES:,} lines in a new process, to the end of its log",
+            reattach(talk.options(worker=worker)),
+            None,
+            limit=1.0,
+        ),
+        "jobs_10000": Case(
+            f"a list of {MANY_JOBS:,} jobs, of which one is new, in a new process",
+            many_jobs(hello.options(worker=worker), folder / "worker"),
+            None,
+            limit=2.0,
         ),
         "load_ext": Case("%load_ext chutes_jupyter", load_ext, None, limit=0.3),
     }
@@ -144,6 +160,77 @@ def copy(ssh: OpenSSH, folder: Path) -> Callable[[], float]:
     return once
 
 
+def reattach(function: JobFunction) -> Callable[[], float]:
+    """Return a timer from `attach`, on a fresh connection, to the log's last lines."""
+    label: list[str] = []
+    code = (
+        "import sys, time\n"
+        "import chutes_jupyter\n"
+        "from chutes_jupyter.job import current_client\n"
+        "current_client()\n"
+        "began = time.perf_counter()\n"
+        "text = chutes_jupyter.attach(sys.argv[1]).logs(tail=200)\n"
+        "print(time.perf_counter() - began, len(text.splitlines()), text.split()[-1])\n"
+    )
+
+    def once() -> float:
+        if not label:
+            job = function.submit(lines=MANY_LINES)
+            job.wait(timeout=120)
+            label.append(job.label)
+        took, lines, last = fresh(code, label[0]).split()
+        assert (int(lines), int(last)) == (200, MANY_LINES - 1), (lines, last)
+        return float(took)
+
+    return once
+
+
+def many_jobs(function: JobFunction, worker: Path) -> Callable[[], float]:
+    """Return a timer of listing jobs, where the worker and the store have many."""
+    code = (
+        "import time\n"
+        "import chutes_jupyter\n"
+        "from chutes_jupyter.job import current_client\n"
+        "current_client()\n"
+        "began = time.perf_counter()\n"
+        "found = chutes_jupyter.jobs()\n"
+        "print(time.perf_counter() - began, len(found), found[0].label)\n"
+    )
+
+    def once() -> float:
+        job = function.submit()
+        job.wait(timeout=60)
+        folder = worker / "jobs" / job.id
+        missing = MANY_JOBS - sum(len(path.name) == 32 for path in folder.parent.iterdir())
+        for number in range(missing):
+            like(folder, number)
+        took, count, first = fresh(code).split()
+        assert int(count) >= MANY_JOBS, count
+        assert first == job.label, first
+        return float(took)
+
+    return once
+
+
+def like(folder: Path, number: int) -> None:
+    """Make a job directory like that one, as old as its number says."""
+    job = secrets.token_hex(16)
+    copy = folder.with_name(job)
+    copy.mkdir(mode=0o700)
+    spec = json.loads((folder / "spec.json").read_text())
+    spec.update(id=job, created=spec["created"] - 60 - number)
+    (copy / "spec.json").write_text(json.dumps(spec))
+    for name in ("events.jsonl", "outputs.json", "log", "lock"):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, copy / name)
+
+
+def fresh(code: str, *words: str) -> str:
+    """Return what a new interpreter prints."""
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def load_ext() -> float:
     """Return how long `%load_ext` takes in a fresh IPython, in its own clock."""
     code = (
@@ -154,5 +241,4 @@ def load_ext() -> float:
         "shell.run_line_magic('load_ext', 'chutes_jupyter')\n"
         "print(time.perf_counter() - began)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    return float(fresh(code).splitlines()[-1])

@@ -185,10 +185,17 @@ class Store:
         )
         return self._write(sql, [state, reason, ended, job, event, json.dumps(sorted(TERMINAL))])
 
-    def remove(self, job: str) -> bool:
-        """Forget a job here; return whether it was known. The worker's files stay."""
-        self._write("DELETE FROM told WHERE id = ?", [job])
-        return self._write("DELETE FROM jobs WHERE id = ?", [job])
+    def remove(self, jobs: Iterable[str]) -> None:
+        """Forget jobs here, all at once; the workers' files stay."""
+        rows = [[job] for job in jobs]
+
+        def write(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                connection.executemany("DELETE FROM told WHERE id = ?", rows)
+                connection.executemany("DELETE FROM jobs WHERE id = ?", rows)
+
+        if rows:
+            self._run(write)
 
     # -- what was said already --------------------------------------------------------
 

@@ -58,7 +58,8 @@ def magic(home):
 # -- help and usage
 
 VERBS = [
-    ["run"], ["jobs"], ["logs"], ["cancel"], ["files"], ["worker"], ["worker", "list"],
+    ["run"], ["jobs"], ["logs"], ["cancel"], ["files"], ["clean"], ["worker"],
+    ["worker", "list"],
     ["worker", "add"], ["worker", "test"], ["worker", "remove"],
 ]  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_every_verb_has_help(request, place, words):
 
 def test_the_help_lists_every_verb(terminal):
     said = terminal("--help")
-    for verb in ("run", "jobs", "logs", "cancel", "files", "worker"):
+    for verb in ("run", "jobs", "logs", "cancel", "files", "clean", "worker"):
         assert f"\n    {verb} " in said
 
 
@@ -92,6 +93,7 @@ def test_the_help_lists_every_verb(terminal):
         (["logs"], "the following arguments are required: JOB"),
         (["logs", "a", "b"], "not understood: b"),
         (["logs", "a", "--tail", "1.5"], "'1.5': must be a whole number"),
+        (["clean", "--older-than", "7"], "'7': must be a number with m, h or d, like 7d"),
         (["cancel"], "the following arguments are required: JOB"),
         (["worker"], "the following arguments are required: VERB"),
         (["worker", "add"], "the following arguments are required: NAME"),

@@ -206,8 +206,10 @@ def test_listing_is_newest_first_and_can_be_narrowed(store):
 
 def test_removing(store):
     store.add(record())
-    assert store.remove(ID)
-    assert not store.remove(ID)
+    store.remove([ID])
+    assert store.list() == []
+    store.remove([ID])
+    store.remove([])
     assert store.list() == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.client.deliver import withdrawal
 from chutes_jupyter.client.follow import NEVER_REACHED, NOT_THERE, ON_ITS_WAY
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from chutes_jupyter.store import Store
 
 _PAGE = 500
+#: How long a worker may take for an answer, in seconds.
+PATIENCE = 10.0
 #: A file system's clock may run behind: what ended shortly before is asked for again.
-_SLACK = 60.0
+_SLACK = 5.0
 #: No more jobs of one worker are looked at.
 _MOST = 200_000
 REMOVED = "removed on the worker"
@@ -60,10 +62,11 @@ class Census:
 
         Raises
         ------
-        WorkerError
-            If the worker can't be asked.
+        WorkerError, TimeoutError
+            If the worker can't be asked, or does not answer.
         """
-        await self._control.link()
+        async with asyncio.timeout(PATIENCE):
+            await self._control.link()
         hello = self._control.hello
         if hello is None:
             raise ConnectionLost(f"The connection to {self._worker.name!r} broke.")
@@ -81,8 +84,7 @@ class Census:
     async def _list(self, since: float, hello: Hello, told: set[str]) -> float:
         after, newest, seen = "", 0.0, 0
         while seen < _MOST:
-            reply = await self._control.request("jobs", after=after, limit=_PAGE, since=since)
-            page = parse(JobPage, reply.header)
+            page = await self._ask(after=after, limit=_PAGE, since=since)
             await self._merge(page.jobs, hello)
             told.update(job.id for job in page.jobs)
             self.unreadable.update({job.id: job.reason for job in page.unreadable})
@@ -93,14 +95,18 @@ class Census:
             after = page.next
         return newest
 
+    async def _ask(self, **fields: Any) -> JobPage:
+        # Of each page, not of all: a long list that arrives is an answer.
+        async with asyncio.timeout(PATIENCE):
+            return parse(JobPage, (await self._control.request("jobs", **fields)).header)
+
     async def _ask_for_the_rest(self, hello: Hello, told: set[str]) -> None:
         """Find out about those that live as far as is known, and were not in the list."""
         live = await asyncio.to_thread(self._store.list, worker=self._worker.name, live=True)
         rest = [record for record in live if record.id not in told]
         for start in range(0, len(rest), _PAGE):
             asked = rest[start : start + _PAGE]
-            reply = await self._control.request("jobs", ids=[record.id for record in asked])
-            page = parse(JobPage, reply.header)
+            page = await self._ask(ids=[record.id for record in asked])
             await self._merge(page.jobs, hello)
             known = {job.id for job in page.jobs}
             for record in [r for r in asked if r.id not in known]:

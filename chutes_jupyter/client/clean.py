@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.client.session import Session
     from chutes_jupyter.store import JobRecord, Store
 
-_PAGE = 200
+_PAGE = 500
 _TRIES = 3
 #: Instead of a version: whatever outputs the worker has may go.
 _WHATEVER = -1
@@ -114,8 +114,7 @@ class Cleaner:
 
     async def forget(self, records: Sequence[JobRecord]) -> None:
         """Remove jobs that no worker ever had."""
-        for record in records:
-            await self._forget(record)
+        await asyncio.to_thread(self._forget, records)
 
     async def clean(
         self, worker: str, control: Session, records: Sequence[JobRecord], *, sweep: bool
@@ -140,6 +139,7 @@ class Cleaner:
     ) -> None:
         versions = await asyncio.to_thread(lambda: [self._version(each) for each in page])
         left = {each.id: (each, version) for each, version in zip(page, versions, strict=True)}
+        gone: list[JobRecord] = []
         for number in range(_TRIES):
             jobs = [[job, version] for job, (_, version) in left.items()]
             try:
@@ -150,20 +150,24 @@ class Cleaner:
                         part = parse(RemovalPage, reply.header)
                         for removal in part.done:
                             if removal.id in left:
-                                await self._take(worker, left.pop(removal.id)[0], removal)
+                                gone += self._take(worker, left.pop(removal.id)[0], removal)
                         self._add(worker, part.swept)
                 return
             except ConnectionLost:
                 # What was removed by then is removed; asking again finds that.
                 if number == _TRIES - 1:
                     raise
+            finally:
+                # What is gone there goes here, also when the rest could not be asked for.
+                removed, gone = gone, []
+                await asyncio.to_thread(self._forget, removed)
 
-    async def _take(self, worker: str, record: JobRecord, removal: Removal) -> None:
+    def _take(self, worker: str, record: JobRecord, removal: Removal) -> list[JobRecord]:
         if not removal.removed:
             self.done.kept.append((record, removal.reason))
-            return
+            return []
         self._add(worker, removal.bytes)
-        await self._forget(record)
+        return [record]
 
     def _add(self, worker: str, size: int) -> None:
         self.done.freed[worker] = self.done.freed.get(worker, 0) + size
@@ -175,17 +179,18 @@ class Cleaner:
         folder = _folder(record)
         return folder.finished() if folder else None
 
-    async def _forget(self, record: JobRecord) -> None:
-        self.done.removed.append(record)
-        folder = await asyncio.to_thread(_folder, record)
-        if folder is not None and self._outputs:
-            await asyncio.to_thread(folder.reload)
-            self.done.freed_here += sum(placed.size for placed in folder.placed.values())
-        if self._dry:
-            return
-        if folder is not None:
-            await asyncio.to_thread(folder.forget, files=self._outputs)
-        await asyncio.to_thread(self._store.remove, record.id)
+    def _forget(self, records: Sequence[JobRecord]) -> None:
+        """Remove what this machine has of jobs (in a thread)."""
+        self.done.removed += records
+        for record in records:
+            folder = _folder(record)
+            if folder is not None and self._outputs:
+                folder.reload()
+                self.done.freed_here += sum(placed.size for placed in folder.placed.values())
+            if folder is not None and not self._dry:
+                folder.forget(files=self._outputs)
+        if not self._dry:
+            self._store.remove([record.id for record in records])
 
 
 def _folder(record: JobRecord) -> MirrorFolder | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.census import Census
+from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
-#: How long a worker may take to say which jobs it has, in seconds.
-_ASK_PATIENCE = 10.0
 _MAX_RESULT = 4 * 1024**3
 #: Beside what else the outputs of a job may lie; see `_notebook_folder`.
 _NOTEBOOKS = {".ipynb", ".py"}
@@ -99,7 +97,7 @@ class JobClient:
         self.follow(live, mirror=mirror)
         with contextlib.suppress(TimeoutError):
             # What the store knew may be old; an unreachable worker is shown as such.
-            async with asyncio.timeout(_ASK_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await live.until(lambda: live.checked or live.trouble is not None or live.over)
         if isinstance(live.broken, RequestRefused) and live.broken.code == OTHER_FORMAT:
             raise live.broken
@@ -197,10 +195,9 @@ class JobClient:
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
         try:
-            async with asyncio.timeout(_ASK_PATIENCE):
-                census = Census(self.store, worker, control, self._is_delivering)
-                await census.take(whole=whole)
-                self._unreadable.update(census.unreadable)
+            census = Census(self.store, worker, control, self._is_delivering)
+            await census.take(whole=whole)
+            self._unreadable.update(census.unreadable)
         except TimeoutError:
             return "no answer"
         except ChuteError as error:
@@ -432,6 +429,7 @@ class JobClient:
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
+        await asyncio.to_thread(self.store.close)
 
 
 def _notebook_folder(notebook: str | None) -> Path:

@@ -144,13 +144,17 @@ def test_two_processes_bring_the_outputs_once(
 
 
 def test_an_interrupt_ends_the_wait_and_not_the_job(
-    local: Worker, environment: dict[str, str]
+    local: Worker, environment: dict[str, str], tmp_path: Path
 ) -> None:
+    # It ends when it may: a busy machine must not let it end before the interrupt.
+    go = str(tmp_path / "go")
+    source = f"import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.02)\nreturn 9"
     script = (
         "from tests.client.rig import start\n"
-        "job = start('local', 'import time; time.sleep(1.5); return 9', ack=True)\n"
+        f"job = start('local', {source!r}, ack=True)\n"
         "try:\n    print('waiting', flush=True)\n    job.wait()\n"
         "except KeyboardInterrupt:\n    print('interrupted', job.done(), flush=True)\n"
+        f"open({go!r}, 'w').close()\n"
         "print(job.result(60))"
     )
     with process(script, environment) as waiting:

@@ -164,10 +164,11 @@ class JobClient:
                     page = parse(JobPage, reply.header)
                     await asyncio.to_thread(self._merge, worker, control.hello, page.jobs)
                     self._unreadable.update({job.id: job.reason for job in page.unreadable})
-                    if page.next is None or page.next <= after:
+                    count = len(page.jobs) + len(page.unreadable)
+                    if page.next is None or page.next <= after or not count:
                         return None
                     after = page.next
-                    seen += max(1, len(page.jobs) + len(page.unreadable))
+                    seen += count
                 return f"it has more than {_MAX_JOBS:,} jobs; the others are not looked at"
         except TimeoutError:
             return "no answer"

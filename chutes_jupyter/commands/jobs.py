@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A live state that was confirmed longer ago than this is shown with its age, in seconds.
 FRESH = 60.0
+#: How much of what a function returned is shown, in characters.
+_MAX_VALUE = 100_000
 #: How long `files` waits for the files of a job that has ended, in seconds.
 _LOOK = 3.0
 #: How long a cancel waits for the worker's word, and a log for its next piece, in seconds.
@@ -67,7 +69,7 @@ def _watch(job: Job, here: Surroundings) -> None:
         value = job.result()
     _say_state(job, here)
     if value is not None:
-        here.say(f"It returned {value!r}")
+        here.say(f"It returned {tables.value(value, _MAX_VALUE)}")
     if job.mirror.status.files_total:
         here.say(f"Its files are in {job.output_dir}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MAX_VALUE = 2000
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -30,6 +31,16 @@ def _one_line(text: str) -> str:
 def _width(text: str) -> int:
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(bool(unicodedata.combining(char)) for char in text)
+
+
+def value(found: object, limit: int = _MAX_VALUE) -> str:
+    """Return what a function returned, as Python writes it, cut after so many characters."""
+    try:
+        text = repr(found)
+    except ValueError:
+        # Python writes no integer of more than 4300 digits.
+        text = f"<{type(found).__name__} with a number too long to be shown>"
+    return text if len(text) <= limit else f"{text[:limit]} …"
 
 
 def size(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from IPython.display import display
 
+from chutes_jupyter.commands import tables
 from chutes_jupyter.errors import ChuteError
 from chutes_jupyter.kernel import render
 from chutes_jupyter.kernel.logtail import MAX_LINES, shown
@@ -26,8 +27,6 @@ PAUSE = 0.2
 #: How often the elapsed time moves while nothing else does.
 TICK = 1.0
 
-#: How much of what the function returned is shown, in characters.
-_MAX_VALUE = 2000
 _PARTS = ("head", "bar", "log", "ports", "files", "notices", "ending")
 #: The states in which there is nothing to cancel any more.
 _ENDING = TERMINAL | {"cancelling", "collecting"}
@@ -111,7 +110,7 @@ class Panel:
             if self._with_log:
                 self._end_of_log = "".join(self._job.logs(follow=True, tail=MAX_LINES))
             value = self._job.value
-            self._value = None if value is None else _short(repr(value))
+            self._value = None if value is None else tables.value(value)
         except ChuteError as error:
             self._fault = str(error)
         self._update()
@@ -170,10 +169,6 @@ class Panel:
             with self._lock:
                 self._cancel_sent, self._fault = False, f"Not cancelled: {error}"
         self._update()
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + " …"
 
 
 class _Record:

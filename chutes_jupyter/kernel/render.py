@@ -34,6 +34,8 @@ _WHERE = {
     "here": "here",
     "failed": "could not be brought",
 }
+#: So many files are shown; a browser can't take a table of a hundred thousand.
+MAX_FILES = 500
 _MONO = "var(--jp-code-font-family, monospace)"
 _MUTED = "var(--jp-ui-font-color2, #666)"
 _LINE = "var(--jp-border-color2, #d0d0d0)"
@@ -143,15 +145,18 @@ def _port(view: PortView) -> str:
 
 def files(entries: Iterable[FileView], where: str = "") -> str:
     """Return the output files: their names, sizes, and whether they are here."""
+    found = list(entries)
     rows = "".join(
         f'<tr><td class="chutes-path">{escape(entry.path)}</td>'
         f'<td class="chutes-number">{size(entry.size)}</td>'
         f'<td class="chutes-muted">{_WHERE[entry.state]}</td></tr>'
-        for entry in entries
+        for entry in found[:MAX_FILES]
     )
     if not rows:
         return ""
     folder = f'<div class="chutes-muted">in {escape(where)}</div>' if where else ""
+    if len(found) > MAX_FILES:
+        rows += f'<tr><td class="chutes-muted">and {len(found) - MAX_FILES:,} more</td></tr>'
     return _part(f'{folder}<div class="chutes-files"><table>{rows}</table></div>')
 
 

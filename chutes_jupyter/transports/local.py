@@ -185,6 +185,7 @@ async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
         start_new_session=True,
     )
     ended = _watch(child)
+    _drop_what_comes_late(process)
     try:
         with contextlib.suppress(OSError):  # the connection may be gone already
             await process.redirect(child.stdin, child.stdout, child.stderr, send_eof=False)
@@ -192,6 +193,17 @@ async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
     finally:
         _report(process, await _end(child, ended, process))
         await process.wait_closed()
+
+
+def _drop_what_comes_late(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Let a command write on after its channel was closed: nobody waits for that any more."""
+    feed = process.feed_data
+
+    def feed_if_open(data: bytes, datatype: int | None) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            feed(data, datatype)
+
+    process.feed_data = feed_if_open  # type: ignore[method-assign]  # called for each piece
 
 
 async def _drained(process: asyncssh.SSHServerProcess[bytes]) -> None:

@@ -173,7 +173,8 @@ def test_only_the_person_may_read_what_is_kept_here_and_there(
     here.mkdir()
     script = (
         "from tests.client.rig import start\n"
-        f"job = start({worker.name!r}, 'return 1')\n"
+        "source = \"open(job_data['output_dir'] + '/f', 'w').close()\\nreturn 1\"\n"
+        f"job = start({worker.name!r}, source)\n"
         "assert job.result(60) == 1\n"
     )
     done = subprocess.run(
@@ -190,6 +191,9 @@ def test_only_the_person_may_read_what_is_kept_here_and_there(
     leave = [folder for job in (root / "jobs").iterdir() for folder in job.iterdir()]
     assert open_to_others(root, tuple(path for path in leave if path.is_dir())) == []
     assert list((root / "agents").rglob("__pycache__"))
+    if worker.host is None:  # sshd has its own umask
+        file = next((root / "jobs").glob("*/output/f"))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask
     kept = [path for path in home.rglob("*") if "chute" in path.name]
     assert "jobs.sqlite3" in {path.name for folder in kept for path in folder.rglob("*")}
     assert [fault for path in kept for fault in open_to_others(path)] == []

@@ -98,3 +98,10 @@ def test_what_is_empty_takes_no_room():
         render.ending("running", "x", None),
         render.ending("succeeded", None, None),
     ] == ([""] * 6)
+
+
+def test_of_very_many_files_some_are_shown_and_the_rest_counted():
+    many = [FileView(f"file{n}", 1, "worker") for n in range(render.MAX_FILES + 1234)]
+    html = render.files(many)
+    assert html.count("chutes-path") == render.MAX_FILES
+    assert "and 1,234 more" in html

@@ -6,7 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.errors import ChuteError, ConnectionLost, RequestRefused
+from chutes_jupyter.errors import (
+    ChuteError,
+    ConnectFailed,
+    ConnectionLost,
+    HostKeyError,
+    LoginFailed,
+    RequestRefused,
+)
 from chutes_jupyter.replies import Info, Submitted, parse
 
 if TYPE_CHECKING:
@@ -129,12 +136,21 @@ class Delivery:
                     raise Withdrawn(_WITHDRAWN[error.code]) from error
                 raise Undeliverable(str(error)) from error
             except ChuteError as error:
-                again = isinstance(error, ConnectionLost) and tries < _TRIES
-                if not self.sent and not again:
+                if not self.sent and not (tries < _TRIES and self._passes(error)):
                     raise Undeliverable(str(error)) from error
                 self._live.set(trouble=str(error))
             if self.sent:
                 await self._session.patient_link(self._trouble)
+            else:
+                await self._session.pause()
+
+    def _passes(self, error: ChuteError) -> bool:
+        """Whether it may be a link that breaks now and then, and not something to mend."""
+        if isinstance(error, LoginFailed | HostKeyError):
+            return False
+        # A worker that was never reached may be a name written wrongly: say so at once.
+        lost = isinstance(error, ConnectionLost)
+        return lost or (isinstance(error, ConnectFailed) and self._session.reached)
 
     def _trouble(self, reason: str | None) -> None:
         self._live.set(trouble=reason)

@@ -75,6 +75,8 @@ class Session:
         self._way: _Way | None = None
         self._connecting: asyncio.Task[_Way] | None = None
         self._up = asyncio.Event()
+        #: Whether the worker was ever reached by this way.
+        self.reached = False
         self._failures = 0
         self._next_try = 0.0
         self._users = 0
@@ -136,7 +138,7 @@ class Session:
             raise
         self._failures = 0
         self._next_try = _now() + _FIRST_PAUSE * random.uniform(0.6, 1.4)  # noqa: S311
-        self._way = way
+        self._way, self.reached = way, True
         self._up.set()
         return way
 
@@ -207,7 +209,7 @@ class Session:
         """Return an open link, trying with growing pauses until there is one."""
         while True:
             if self._way is None or not self._way.open:
-                await self._pause()
+                await self.pause()
             try:
                 link = await self.link(trouble)
             except RequestRefused:
@@ -219,7 +221,7 @@ class Session:
                 trouble(None)
                 return link
 
-    async def _pause(self) -> None:
+    async def pause(self) -> None:
         """Wait for the time of the next try, or until somebody else's try succeeded."""
         delay = self._next_try - _now()
         if delay > 0:

@@ -76,6 +76,19 @@ def test_a_cut_before_the_word_of_the_worker_starts_the_job_once(
     assert starts.read_text() == "xxx"
 
 
+def test_a_cut_while_a_known_worker_is_connected_to_again_is_no_end(
+    line: Line, submit: Submit
+) -> None:
+    submit(line.worker, "return 1").result(PATIENCE)
+    line.cut()
+    before = line.accepted
+    line.cut_after(100, times=2)  # in the middle of the handshake
+    job = submit(line.worker, "return 2")
+    assert job.result(PATIENCE) == 2
+    assert job.trouble is None
+    assert line.accepted > before + 2
+
+
 def test_while_the_worker_is_out_of_reach_the_state_says_since_when(
     line: Line, submit: Submit
 ) -> None:

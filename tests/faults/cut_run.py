@@ -9,6 +9,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import random
 import re
@@ -393,6 +394,8 @@ def processes_of(job: str) -> list[int]:
 
 def main() -> int:
     """Run in full for each of SEEDS, and print a line of figures for each."""
+    # Many writes at once on a socket that was just reset: asyncio counts them aloud.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     seeds = [int(word) for word in os.environ.get("SEEDS", "1 2 3").split()]
     size = LITTLE if "--little" in sys.argv else FULL
     well = True

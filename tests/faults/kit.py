@@ -37,8 +37,8 @@ class Line:
     def cut(self, *, one: random.Random | None = None, reset: bool = True) -> int:
         return self._do(lambda: self._proxy.cut(one=one, reset=reset))
 
-    def cut_after(self, size: int) -> None:
-        self._do(lambda: self._proxy.cut_after(size))
+    def cut_after(self, size: int, *, times: int = 1) -> None:
+        self._do(lambda: self._proxy.cut_after(size, times=times))
 
     def stall(self) -> None:
         self._do(self._proxy.stall)

@@ -24,6 +24,7 @@ class Proxy:
         self._flowing.set()
         self._stranded: list[asyncio.Event] = []
         self._fuse: int | None = None
+        self._again: list[int] = []
         self._rate: float | None = None
         self._pairs: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,9 +89,9 @@ class Proxy:
                 writer.transport.abort()
         return len(pairs)
 
-    def cut_after(self, size: int) -> None:
-        """Break every connection once so many further bytes have passed."""
-        self._fuse = size
+    def cut_after(self, size: int, *, times: int = 1) -> None:
+        """Break every connection once so many further bytes have passed, `times` in a row."""
+        self._fuse, self._again = size, [size] * (times - 1)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))
@@ -128,7 +129,10 @@ class Proxy:
                         if self._fuse <= 0:
                             # In the middle of whatever it is: the rest never arrives.
                             writer.write(piece[: len(piece) + self._fuse])
+                            again = self._again
                             self.cut(reset=False)
+                            if again:
+                                self.cut_after(again[0], times=len(again))
                             return
                     writer.write(piece)
                     await writer.drain()

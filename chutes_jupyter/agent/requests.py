@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, outputs, processes, warden, wire
+from . import gpu, journal, logind, outputs, processes, warden, wire
 from .journal import EventLog, JobDir, JournalError
 from .logs import RECORD
 from .template import TemplateDied, Templates
@@ -112,7 +112,7 @@ class Requests:
             "python": sys.executable,
             "version": "%d.%d.%d" % sys.version_info[:3],
             "host": socket.gethostname(),
-            "user": _user(),
+            "user": logind.user_name(),
             "boot": processes.boot_id(),
             "pid": os.getpid(),
             "root": self.root,
@@ -131,6 +131,7 @@ class Requests:
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
         facts["gpus"] = gpu.list_gpus()
+        facts["logout"] = self._templates.logout.warning()
         facts["interpreter"] = self._interpreter(header.get("python"), header.get("env") or {})
         return facts, b""
 
@@ -198,7 +199,7 @@ class Requests:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             template = self._templates.get(interpreter["executable"], spec.get("env") or {})
             try:
-                reply = template.launch(job)
+                reply = template.launch(job, self._templates.logout.warning())
             except TemplateDied as error:
                 raise Refused("no_interpreter", "jobs can't be started: %s" % error) from error
             if "error" in reply:
@@ -394,12 +395,3 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without an entry
-        return str(os.getuid())

@@ -243,12 +243,16 @@ class Interpreter(_Reply):
 
 
 class Info(_Reply):
-    """The reply to `info`. Without GPU tools on the worker `gpus` is None."""
+    """The reply to `info`. Without GPU tools on the worker `gpus` is None.
+
+    `logout` says when a logout would end jobs, and what helps.
+    """
 
     gpus: Annotated[list[Gpu], Field(max_length=1024)] | None
     cpus: Count | None
     memory_mib: Count | None
     interpreter: Interpreter
+    logout: Text | None = None
 
 
 class JobPort(_Reply):

@@ -431,6 +431,7 @@ def test_testing_a_worker_says_what_it_has(terminal, any_worker):
     assert last == f"Worker {any_worker.name} can take jobs."
     found = lines_of("\n".join(checks))
     names = ["connection", "host key", "host", "agent", "folder", "interpreter", "machine", "GPUs"]
+    names.append("logout")
     assert list(found) == [each for each in names if each != "host key" or any_worker.host]
     assert {status for status, _ in found.values()} == {"ok"}
     assert found["folder"][1] == any_worker.dir

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, logs, outputs, processes, space, warden, wire
+from . import gpu, journal, logind, logs, outputs, processes, space, warden, wire
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
@@ -125,7 +125,7 @@ class Requests:
             "python": sys.executable,
             "version": "%d.%d.%d" % sys.version_info[:3],
             "host": socket.gethostname(),
-            "user": _user(),
+            "user": logind.user_name(),
             "boot": processes.boot_id(),
             "pid": os.getpid(),
             "root": self.root,
@@ -144,6 +144,7 @@ class Requests:
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
         facts["gpus"] = gpu.list_gpus()
+        facts["logout"] = self._templates.logout.warning()
         facts["interpreter"] = self._interpreter(header.get("python"), header.get("env") or {})
         return facts, b""
 
@@ -225,7 +226,7 @@ class Requests:
             interpreter = self._interpreter(spec.get("python"), spec.get("env") or {})
             template = self._templates.get(interpreter["executable"], spec.get("env") or {})
             try:
-                reply = template.launch(job)
+                reply = template.launch(job, self._templates.logout.warning())
             except TemplateDied as error:
                 raise Refused("no_interpreter", "jobs can't be started: %s" % error) from error
             if "error" in reply:
@@ -411,12 +412,3 @@ def _write_at(fd: int, data: bytes, offset: int) -> None:
 def _jobs(root: str) -> str:
     folder = os.path.join(root, "jobs")
     return folder if os.path.isdir(folder) else root
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without an entry
-        return str(os.getuid())

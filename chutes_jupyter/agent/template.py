@@ -16,11 +16,12 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import IO, Any, Dict, List, Optional
+from typing import IO, Any, Dict, List, Optional, Sequence
 
 from . import execute, supervise, warden
 from .guardian import BecomeJob
 from .journal import JobDir
+from .logind import Logout
 
 _BEGIN = (
     "import sys;sys.path.insert(0,sys.argv[1]);"
@@ -54,11 +55,15 @@ class Template:
         What the worker's configuration adds to the environment of its jobs.
     code : str
         The folder that holds the agent's package.
+    prefix : list of str
+        A command that runs the interpreter where its processes stay after a logout.
     """
 
-    def __init__(self, executable: str, env: Dict[str, str], code: str) -> None:
+    def __init__(
+        self, executable: str, env: Dict[str, str], code: str, prefix: Sequence[str] = ()
+    ) -> None:
         self._process = subprocess.Popen(
-            [executable, "-c", _BEGIN, code, "%o" % supervise.person_umask],
+            [*prefix, executable, "-c", _BEGIN, code, "%o" % supervise.person_umask],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(env),
@@ -71,15 +76,20 @@ class Template:
         """Whether it can still be asked."""
         return self._process.poll() is None
 
-    def launch(self, job: JobDir) -> Dict[str, Any]:
+    def launch(self, job: JobDir, notice: Optional[str] = None) -> Dict[str, Any]:
         """Start a job's supervisor, and return what `warden.launch` returned.
+
+        Parameters
+        ----------
+        notice : str, optional
+            What the person should read about this job.
 
         Raises
         ------
         TemplateDied
             If the interpreter has ended; whether the job was started, its lock tells.
         """
-        ask = json.dumps({"root": job.root, "job": job.id}).encode("ascii")
+        ask = json.dumps({"root": job.root, "job": job.id, "notice": notice}).encode("ascii")
         try:
             self._asks.write(ask + b"\n")
             self._asks.flush()
@@ -106,19 +116,22 @@ class Templates:
     def __init__(self, code: str) -> None:
         self._code = code
         self._warm: Dict[str, Template] = {}
+        self.logout = Logout()
 
     def get(self, executable: str, env: Dict[str, str]) -> Template:
         """Return the warm interpreter for jobs of this kind, started if need be."""
         key = json.dumps([executable, env], sort_keys=True)
         found: Optional[Template] = self._warm.get(key)
         if found is None or not found.alive:
-            found = self._warm[key] = Template(executable, env, self._code)
+            prefix = self.logout.prefix
+            found = self._warm[key] = Template(executable, env, self._code, prefix)
         return found
 
     def close(self) -> None:
         """Let every interpreter end; jobs go on."""
         for template in self._warm.values():
             template.close()
+        self.logout.close()
 
 
 def main() -> None:
@@ -153,5 +166,5 @@ def _serve() -> None:
         ask = json.loads(lines.pop(0).decode("ascii"))
         if threading.active_count() > 1:
             raise RuntimeError("a thread was started in the template; forking is not safe")
-        reply = warden.launch(JobDir(ask["root"], ask["job"]))
+        reply = warden.launch(JobDir(ask["root"], ask["job"]), ask["notice"])
         os.write(1, json.dumps(reply).encode("ascii") + b"\n")

@@ -21,10 +21,15 @@ from .outputs import Listing, publish
 from .supervise import Supervisor
 
 
-def launch(job: JobDir) -> Dict[str, Any]:
+def launch(job: JobDir, notice: Optional[str] = None) -> Dict[str, Any]:
     """Start a detached supervisor and wait until the job is `starting`, or why it can't be.
 
     The warden stays a child of this process, which therefore ignores SIGCHLD.
+
+    Parameters
+    ----------
+    notice : str, optional
+        What the person should read about this job.
 
     Returns
     -------
@@ -33,7 +38,7 @@ def launch(job: JobDir) -> Dict[str, Any]:
     """
     reading, writing = os.pipe()
     if os.fork() == 0:
-        _apart(lambda: _watch_over(job, writing), job.errors)
+        _apart(lambda: _watch_over(job, writing, notice), job.errors)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         told = answer.read()
@@ -92,11 +97,11 @@ def _apart(body: Callable[[], None], errors: str) -> NoReturn:
     os._exit(0)
 
 
-def _watch_over(job: JobDir, answer: int) -> None:
+def _watch_over(job: JobDir, answer: int, notice: Optional[str]) -> None:
     processes.become_subreaper()
     supervisor = os.fork()
     if supervisor == 0:
-        _apart(lambda: _supervise(job, answer), job.errors)
+        _apart(lambda: _supervise(job, answer, notice), job.errors)
     processes.close_descriptors()
     ended: Dict[int, int] = {}
     # Who is not the supervisor came to us when it died, and is met below.
@@ -109,7 +114,7 @@ def _watch_over(job: JobDir, answer: int) -> None:
         _recover(job, reason, len(left))
 
 
-def _supervise(job: JobDir, answer: int) -> None:
+def _supervise(job: JobDir, answer: int, notice: Optional[str]) -> None:
     processes.close_descriptors(answer)
     lock = Lock(job)
     if not lock.take(patience=1.0):
@@ -119,6 +124,8 @@ def _supervise(job: JobDir, answer: int) -> None:
     events = EventWriter(job)
     if events.state is None:
         events.write("state", state="starting", boot=processes.boot_id(), durable=True)
+        if notice:
+            events.write("notice", message=notice)
         _answer(answer, EventLog(job))
         Supervisor(job, events).run()
     else:

@@ -44,6 +44,10 @@ async def check_worker(worker: Worker, here: Surroundings) -> None:
         _say(here, "interpreter", f"{kind} {found.version} ({found.executable})")
         _say(here, "machine", _machine(info))
         _say(here, "GPUs", _gpus(info))
+        if info.logout is None:
+            _say(here, "logout", "jobs go on")
+        else:
+            _say(here, "logout", info.logout, word="WARNING")
 
 
 @contextlib.asynccontextmanager
@@ -103,10 +107,12 @@ def _failing(here: Surroundings, what: str) -> Iterator[None]:
         raise
 
 
-def _say(here: Surroundings, what: str, found: str = "", *, ok: bool = True) -> None:
+def _say(
+    here: Surroundings, what: str, found: str = "", *, ok: bool = True, word: str = "ok"
+) -> None:
     # Workers may be strangers: what they say is shown without control characters.
     shown = "".join(char if char.isprintable() else "?" for char in found)
-    here.say(f"{'ok' if ok else 'NOT OK':<8}{what:<13}{shown}".rstrip())
+    here.say(f"{word if ok else 'NOT OK':<8}{what:<13}{shown}".rstrip())
 
 
 def _machine(info: Info) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from chutes_jupyter.config import Worker, Workers
 from tests.agent.rig import PATIENCE, Agent, agent
 from tests.agent.test_endings import below, files, nothing_is_left, parent, wait_for_log
+from tests.client.rig import Submit
 from tests.faults.escapes import CELL, KINDS, end, survivors
 
 #: Who is killed, at once, and how the job ends.
@@ -218,3 +220,56 @@ def test_a_number_that_was_used_again_is_not_the_job(
     with agent(worker.root) as after:
         assert after.end(kept.id)["state"] == "lost"
     assert bystander.poll() is None
+
+
+# -- serve, seen by a client through a real sshd
+
+PRINTS = """
+import os, time
+for number in range(20_000):
+    print("line", number)
+    if number % 500 == 0:
+        with open(job_data["output_dir"] + f"/{number}.bin", "wb") as file:
+            file.write(os.urandom(20_000))
+        time.sleep(0.05)
+return "printed"
+"""
+
+
+def serves(worker: Worker) -> list[int]:
+    """Return every `serve` of a worker: what runs a job's template, which no keeper does."""
+    found = []
+    for pid in below(Path(str(worker.dir))):
+        above = parent(pid)
+        try:
+            words = Path(f"/proc/{above}/cmdline").read_bytes()
+        except OSError:
+            continue
+        # Forks of the template have its command; the loader of `serve` has another.
+        if above > 1 and b"import sys,binascii" in words and b"agent.template" not in words:
+            found.append(above)
+    return found
+
+
+def test_a_client_goes_on_with_another_serve(ssh_worker: Worker, submit: Submit) -> None:
+    Workers.load().add(ssh_worker)
+    job = submit(ssh_worker, PRINTS)
+    killed = set()
+    lines = []
+    for number, text in enumerate(job.logs(follow=True)):
+        lines.append(text)
+        if number % 5000 == 2500:
+            for pid in serves(ssh_worker):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+    assert len(killed) >= 3
+    assert lines == [f"line {number}\n" for number in range(20_000)]
+    assert job.result(PATIENCE) == "printed"
+    folder = Path(str(ssh_worker.dir), "jobs", job.id)
+    theirs = {path.name: path.read_bytes() for path in (folder / "output").iterdir()}
+    assert {path.name: path.read_bytes() for path in job.output_dir.iterdir()} == theirs
+    assert len(theirs) == 40
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event["n"] for event in events] == list(range(1, len(events) + 1))
+    states = [event["state"] for event in events if event["type"] == "state"]
+    assert states == ["starting", "running", "collecting", "succeeded"]

@@ -225,7 +225,7 @@ class Settings:
 
     outputs: str = DEFAULT_OUTPUTS
     mirror_limit_gb: float = DEFAULT_MIRROR_LIMIT_GB
-    log_limit: int | str = "default"
+    log_limit: int | str = "1g"
 
     def __post_init__(self) -> None:
         if not _is_path(self.outputs):

@@ -30,11 +30,12 @@ _ID = re.compile(r"[0-9a-f]{32}\Z")
 #: What a job may be ended as before it arrived, the first where nobody knows.
 _WITHDRAWN = ("cancelled", "lost")
 #: The events' file has room for this much more, whatever else fills the disk, in bytes.
-_AHEAD = 16 * 1024
+_AHEAD = 32 * 1024
 #: How long the last words of a job wait for room, and the longest pause, in seconds.
 _PATIENCE, _PAUSE = 600.0, 5.0
-#: What is left of texts in an event that finds no room otherwise, in characters.
-_SHORT = 1000
+#: What is left of texts in an event that finds no room otherwise, in characters: what the last
+#: events need of the room ahead, even if each of these takes six bytes.
+_SHORT = 500
 
 
 class JournalError(Exception):

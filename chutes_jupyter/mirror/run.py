@@ -144,7 +144,9 @@ class Mirror:
             self._take(snapshot)
             try:
                 if bool(self._entries) or await self._in_thread(self._known):
-                    await self._open(held)
+                    waited = await self._open(held)
+                    if waited:
+                        continue  # what was listed before may be long over
                 self.looked = True
                 if self._is_done(snapshot):
                     self._tell(state="complete", reason=None)
@@ -193,13 +195,15 @@ class Mirror:
             return False
         return True
 
-    async def _open(self, held: contextlib.ExitStack) -> None:
-        """Make the folder, and wait until no other process works in it."""
+    async def _open(self, held: contextlib.ExitStack) -> bool:
+        """Make the folder, and wait until no other process works in it; say if that took time."""
         if self.folder is not None:
-            return
+            return False
+        waited = False
         folder = await self._in_thread(self._make_folder)
         self.folder = folder
         while (lock := await self._in_thread(folder.try_lock)) is None:
+            waited = True
             self._tell(reason="another process of this machine brings them")
             await self._in_thread(folder.reload)
             self.looked = True
@@ -210,6 +214,7 @@ class Mirror:
         self.looked = True
         self._tell(reason=None)
         self._note_states()
+        return waited
 
     def _is_done(self, snapshot: Snapshot) -> bool:
         """Whether all was here before; what the person deleted since is not brought again."""

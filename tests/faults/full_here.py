@@ -123,6 +123,7 @@ def nothing_fits() -> None:
     assert (again.state, again.mirror.state) == ("succeeded", "complete")
     check_files(again, *FILES)
     hidden = again.output_dir.parent / ".chute" / again.output_dir.name
+    assert list(hidden.parent.iterdir()) == [hidden]
     assert sorted(path.name for path in hidden.iterdir()) == [
         "done.json",
         "job",

@@ -7,7 +7,7 @@ import os
 import signal
 import struct
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import pytest
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.store import JobRecord, Store
-from tests.agent.rig import PATIENCE, Agent, payload, spec
-from tests.agent.test_endings import files, nothing_is_left, parent
+from tests.agent.rig import Agent, payload, spec
+from tests.agent.test_endings import files, nothing_is_left, parent, wait_for_log
 from tests.faults.full_here import SCENARIOS
 from tests.faults.small_disk import agent_on, seen_by, wrapper
 
@@ -148,26 +148,32 @@ def test_a_job_that_grabs_all_room_again_and_again_can_not_take_its_own_last_wor
     assert (header["final"], [entry["path"] for entry in header["entries"]]) == (True, ["hog"])
 
 
+GREEDY = """
+import sys
+with open(sys.argv[1], "ab", buffering=0) as file:
+    while True:
+        try:
+            file.write(b"g" * 4096)
+        except OSError:
+            pass
+"""
+
+
 def test_the_end_is_written_while_another_takes_every_byte(worker: Agent) -> None:
     """The room of the events is theirs: a reserve that is given back, others may take."""
     job = worker.start(
         "import time\nopen(job_data['output_dir'] + '/a', 'w').write('a')\nprint('one')\n"
-        "time.sleep(0.5)\nraise ValueError('x' * 200_000)"
+        "time.sleep(1)\nraise ValueError('€' * 200_000)"
     )
-    worker.follow(job, until="running")
-    path = fill(worker)
-    with path.open("ab", buffering=0) as greedy:
-        deadline = time.monotonic() + PATIENCE
-        events: list[dict[str, Any]] = []
-        while not any(event.get("state") == "failed" for event in events):
-            assert time.monotonic() < deadline
-            try:
-                while True:
-                    greedy.write(b"g" * 4096)
-            except OSError:
-                header, _ = worker.ask("events", job=job, after=0, wait=0)
-                events = header["events"]
-    assert events[-1]["reason"].endswith("xxx")
+    wait_for_log(worker, job, b"one")
+    greedy = subprocess.Popen([sys.executable, "-c", GREEDY, str(fill(worker))])
+    try:
+        events = worker.follow(job)
+    finally:
+        greedy.kill()
+        greedy.wait()
+    assert events[-1]["state"] == "failed"
+    assert events[-1]["reason"].endswith("€€€")
     assert FULL in notices(events)
     check_journal(worker, job, events)
     assert worker.log(job) == b"one\n"

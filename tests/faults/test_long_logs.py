@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from chutes_jupyter.agent.journal import JobDir
+from chutes_jupyter.agent.logs import LogWriter, read, read_index
 from chutes_jupyter.cli import main
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, gap_marker
@@ -104,24 +107,26 @@ def test_a_log_up_to_its_limit_is_whole(worker: Agent, over: int) -> None:
     assert len(b"".join(data for _, data in pieces)) == LIMIT + over - sum(s for _, s in gaps)
 
 
-def test_the_index_is_bounded_and_tells_streams_apart_on_both_sides(worker: Agent) -> None:
-    job = worker.start(
-        "import os\nfor n in range(30_000):\n    os.write(1 + n % 2, b'oe'[n % 2 : n % 2 + 1] * 9)",
-        log_limit=LIMIT,
-    )
-    worker.end(job)
-    header, index = worker.ask("index", job=job, record=0, limit=100_000)
+def test_the_index_is_bounded_and_tells_streams_apart_on_both_sides(tmp_path: Path) -> None:
+    job = JobDir(str(tmp_path), "a" * 32)
+    os.makedirs(job.path)
+    writer = LogWriter(job, LIMIT)
+    for number in range(30_000):
+        writer.add(b"oe"[number % 2 : number % 2 + 1] * 9, 1 + number % 2)
+    writer.close()
+    count, index = read_index(job, 0, 100_000)
     records = list(struct.iter_unpack("!QBd", index))
-    assert header["records"] == len(records) <= 5 * 4096 // 17
+    assert count == len(records) <= 5 * 4096 // 17
     starts = [start for start, _, _ in records]
     assert starts == sorted(starts)
-    pieces, _ = read_all(worker, job)
-    for at, data in pieces:
+    head, tail = read(job, 0, LIMIT), read(job, LIMIT // 2, LIMIT)
+    assert (len(head.data), tail.offset + tail.skipped + len(tail.data)) == (LIMIT // 2, 270_000)
+    for piece in (head, tail):
         # Every part has its own first records, however many others there were no room for.
+        at = piece.offset + piece.skipped
         first = next(stream for start, stream, _ in records if start == at)
-        assert data[:1] == {1: b"o", 2: b"e"}[first]
-    _, rest = worker.ask("index", job=job, record=7, limit=3)
-    assert rest == index[7 * 17 : 10 * 17]
+        assert piece.data[:1] == {1: b"o", 2: b"e"}[first]
+    assert read_index(job, 7, 3) == (count, index[7 * 17 : 10 * 17])
 
 
 def test_the_tail_goes_over_segments_and_not_over_the_gap(worker: Agent) -> None:
@@ -237,6 +242,8 @@ def test_a_live_follower_of_a_fast_log_sees_every_byte_or_a_marker(
 ) -> None:
     job = submit(local, LINES, data={"lines": 300_000}, log_limit=1024 * KIB)
     check_text("".join(job.logs(follow=True)), 300_000, "1 MiB")
+    # Afterwards several pieces on both sides of the gap, some of them asked for ahead.
+    assert len(check_text(job.logs(), 300_000, "1 MiB")) == 1
 
 
 def test_the_setting_of_the_workers_file_holds_for_jobs_that_say_nothing(

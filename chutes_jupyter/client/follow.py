@@ -266,17 +266,27 @@ class Follower:
         """Take over how a job ended that somebody has removed since."""
         live = self.live
         reply = await self.control.persist("jobs", trouble=self._trouble, ids=[live.id])
-        for job in parse(JobPage, reply.header).jobs:
-            if job.id == live.id and job.terminal and job.state is not None:
-                if not live.terminal:
-                    live.reason = job.reason or None
-                live.confirmed = time.time()
-                live.set(state=job.state, event=job.event, started=job.started, ended=job.ended)
-                await self._records.save(live)
+        found = [job for job in parse(JobPage, reply.header).jobs if job.id == live.id]
+        live.notice("removed on the worker: its log and result are gone; what came here stays")
+        # At once: who waits for the end must see why there is nothing more.
+        gone = {"has_value": False, "removed": True, "trouble": None, "checked": True}
+        if found and found[0].terminal and not live.terminal:
+            job = found[0]
+            live.confirmed = time.time()
+            live.set(
+                **gone,
+                state=job.state,
+                event=job.event,
+                started=job.started,
+                ended=job.ended,
+                reason=job.reason or None,
+                seen=job.event,
+            )
+            await self._records.save(live)
+            return
+        live.set(**gone, seen=live.event)
         if not live.terminal:
             await self._end_here("lost", NOT_THERE)
-        live.notice("removed on the worker: its log and result are gone; what came here stays")
-        live.set(seen=live.event, has_value=False, removed=True, trouble=None, checked=True)
 
     async def _end_here(self, state: str, reason: str) -> None:
         self.live.end_here(state, reason)

@@ -133,6 +133,7 @@ def test_a_script_is_killed_at_any_moment(
     check_whole(job_id, starts)
 
 
+@pytest.mark.slow
 def test_a_kernel_is_killed_while_its_panel_follows(
     local: Worker, starts: Path, tmp_path: Path
 ) -> None:

@@ -57,8 +57,9 @@ class Reply:
 class _Pending:
     """A request whose answer has not come whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, worded: bool) -> None:
         self.queue: asyncio.Queue[Reply | None] = asyncio.Queue(_QUEUED)
+        self.worded = worded
         self.abandoned = False
 
     async def put(self, reply: Reply) -> None:
@@ -140,14 +141,25 @@ class AgentLink:
         return reply
 
     async def stream(
-        self, op: str, body: bytes = b"", *, patience: float = PATIENCE, **fields: Any
+        self,
+        op: str,
+        body: bytes = b"",
+        *,
+        patience: float = PATIENCE,
+        worded: bool = False,
+        **fields: Any,
     ) -> AsyncGenerator[Reply, None]:
         """Ask the agent and yield the frames of its answer; see `request`.
 
         Whoever does not read on makes every other answer of this link wait: read, or close.
+
+        Parameters
+        ----------
+        worded : bool
+            Whether each frame says something in its header; otherwise each brings bytes.
         """
         number = next(self._numbers)
-        pending = _Pending()
+        pending = _Pending(worded=worded)
         try:
             frame = wire.encode({**fields, "id": number, "op": op}, body)
         except wire.WireError as error:
@@ -230,7 +242,8 @@ class AgentLink:
         pending = self._pending.get(number) if type(number) is int else None
         if pending is None or not _is_reply(header):
             raise AgentFailed(f"The agent on {self.name} sent a reply that nobody asked for.")
-        if header.get("more") and header["ok"] and not (body and _is_small(header)):
+        bulk = header.get("more") and header["ok"] and not pending.worded
+        if bulk and not (body and _is_small(header)):
             raise AgentFailed(f"The agent on {self.name} sent a long answer without bytes.")
         reply = Reply(header, body)
         if not header["ok"] or not reply.more:

@@ -31,6 +31,7 @@ Header = Dict[str, Any]
 _EVENTS_PAGE = 500
 _LISTING_PAGE = 2000
 _STAGED = ".stage-"
+_NEVER_STARTED = "who was about to start it died"
 #: A job that is not started so long after it was claimed never will be, in seconds.
 _CLAIMED = 60.0
 
@@ -308,7 +309,7 @@ class Requests:
             return
         log.refresh()
         if not log.terminal:
-            warden.recover(job)
+            warden.recover(job, _NEVER_STARTED if log.state is None else None)
 
     def _events(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)

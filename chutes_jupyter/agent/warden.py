@@ -48,9 +48,15 @@ def launch(job: JobDir, notice: Optional[str] = None) -> Dict[str, Any]:
     return reply
 
 
-def recover(job: JobDir) -> None:
-    """End, in a process of its own, a job whose keepers are gone: `lost`, with what there is."""
-    _fork_orphan(lambda: _recover(job, None), job.errors)
+def recover(job: JobDir, reason: Optional[str] = None) -> None:
+    """End, in a process of its own, a job whose keepers are gone: `lost`, with what there is.
+
+    Parameters
+    ----------
+    reason : str, optional
+        Why; otherwise one is found, and a job without any event is left as it is.
+    """
+    _fork_orphan(lambda: _recover(job, reason), job.errors)
 
 
 def sweep(root: str) -> None:
@@ -156,7 +162,7 @@ def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
     log = EventLog(job)
     log.refresh()
     # Without a first event nothing was started, and a submit may still start it.
-    if log.state is None or log.terminal:
+    if log.terminal or (log.state is None and reason is None):
         return
     events = EventWriter(job)
     child = read_json(job.child)
@@ -174,8 +180,8 @@ def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
     if os.path.exists(job.control):
         os.unlink(job.control)
     job.forget()
-    boot = log.events[0].get("boot") or (child or {}).get("boot") or processes.boot_id()
-    if reason is None and boot != processes.boot_id():
+    now = processes.boot_id()
+    if reason is None and (log.events[0].get("boot") or (child or {}).get("boot") or now) != now:
         reason = "the worker was restarted while it ran"
     events.write(
         "state",

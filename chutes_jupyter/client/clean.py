@@ -144,7 +144,7 @@ class Cleaner:
             jobs = [[job, version] for job, (_, version) in left.items()]
             try:
                 async with control.stream(
-                    "remove", jobs=jobs, dry=self._dry, sweep=sweep
+                    "remove", jobs=jobs, dry=self._dry, sweep=sweep, worded=True
                 ) as frames:
                     async for reply in frames:
                         part = parse(RemovalPage, reply.header)

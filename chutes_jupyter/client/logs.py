@@ -209,5 +209,7 @@ async def last_lines(session: Session, live: Live, lines: int) -> int:
             piece = await _ask(session, live, offset=before, wait=0.0)
             data = piece.data[: max(0, begin - piece.begin)]
             if not data:
-                return begin  # what came before is missing
+                # What came before is missing: begin with the words that say so.
+                gap = await _ask(session, live, tail=piece.head.size - before, wait=0.0)
+                return gap.head.offset
             begin, end = piece.begin, len(data)

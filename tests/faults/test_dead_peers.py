@@ -164,7 +164,7 @@ def test_a_call_during_an_outage_waits_or_fails_in_words(
 
     # The same from another process, which knows what the store does.
     jobs_module.close_client()
-    monkeypatch.setattr(hub, "_ASK_PATIENCE", 0.5)
+    monkeypatch.setattr(hub, "PATIENCE", 0.5)
     monkeypatch.setattr(jobs_module, "_FILES_PATIENCE", 6.0)
     found = jobs_module.attach(job.label)
     assert found.state == "running"

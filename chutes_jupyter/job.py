@@ -193,13 +193,14 @@ class Job(JobFacts):
         patience = timeout if wait is None else wait
         if patience is not None and patience <= 0:
             return
-        with contextlib.suppress(TimeoutError):
+        try:
             # A future of its own: what ends is the wait, not the cancelling.
             portal.wait(portal.spawn(client.cancel_known, self._live), patience)
-        if asked.done():
-            asked.result()
-        elif wait is None and not self._live.cancel_sent and not self._live.over:
-            raise WaitTimeout(undelivered(self._live, patience or 0.0, time.time()))
+        except TimeoutError:
+            if asked.done():
+                asked.result()
+            elif wait is None:
+                raise WaitTimeout(undelivered(self._live, patience or 0.0, time.time())) from None
 
     # -- its log ----------------------------------------------------------------------
 

@@ -122,6 +122,30 @@ def test_any_number_of_cancels_is_one(
     assert survivors(folder, pid) == set()
 
 
+DEAF = """
+import time
+print("here", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+def test_a_job_that_another_process_cancels_is_cancelled_for_this_one_too(
+    line: Line, submit: Submit, environment: dict[str, str]
+) -> None:
+    job = submit(line.worker, DEAF, grace=5.0)
+    next(job.logs(follow=True))
+    here = {k: v for k, v in os.environ.items() if k.startswith("JUPYTER")}
+    by_command(job, {**environment, **here})
+    until(lambda: job.state == "cancelling", "the worker's word is here")
+    # It needs nobody's answer any more: the worker has said that it ends the job.
+    line.stall()
+    job.cancel()
+    line.flow()
+    job.wait(PATIENCE)
+    assert job.state == "cancelled"
+
+
 def test_a_cancel_during_an_outage_is_delivered_afterwards(
     line: Line, submit: Submit, folder: Path
 ) -> None:

@@ -201,6 +201,52 @@ def test_a_store_that_is_deleted_under_its_processes_loses_nothing(
     assert {row.split()[1] for row in rows} == {"succeeded"}
 
 
+MIRRORS = """
+import sys, time
+from chutes_jupyter.job import attach
+job = attach({job!r})
+while job.mirror.status.files_done < 1:
+    time.sleep(0.02)
+print("brings", flush=True)
+sys.stdin.readline()
+"""
+WRITES = """
+import os, time
+out = job_data["output_dir"]
+for number in range(3):
+    open(f"{out}/{number}.txt", "w").write(str(number) * 1000)
+while not os.path.exists(job_data["go"]):
+    time.sleep(0.02)
+open(f"{out}/late.txt", "w").write("late")
+return 5
+"""
+
+
+def test_who_reads_takes_over_when_the_process_that_brings_the_files_is_killed(
+    local: Worker, submit: Submit, environment: dict[str, str], tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = submit(local, WRITES, data={"go": str(go)}, ack=True)
+    jobs_module.close_client()
+    with process(MIRRORS.format(job=job.id), environment) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "brings\n"
+        mine = jobs_module.attach(job.id)
+        until(
+            lambda: mine.mirror.reason == "another process of this machine brings them",
+            "the other one brings them",
+        )
+        until(lambda: [f.state for f in mine.files] == ["here"] * 3, "what it brought is seen")
+        first.kill()
+        first.wait()
+        go.touch()
+        assert mine.result(PATIENCE) == 5
+    assert mine.mirror.state == "complete"
+    assert sorted(os.listdir(mine.output_dir)) == ["0.txt", "1.txt", "2.txt", "late.txt"]
+    placed = mine.output_dir.parent / ".chute" / mine.output_dir.name / "placed.jsonl"
+    assert len(placed.read_text().splitlines()) == 4
+
+
 # -- a long history
 
 

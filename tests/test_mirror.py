@@ -133,6 +133,45 @@ async def run(mirror: Mirror, *, again: bool = False) -> MirrorStatus:
         return await mirror.run(again=again)
 
 
+async def reaches(mirror: Mirror, **wanted: object) -> bool:
+    """Wait until the status of a mirror at work is as wanted, or for as long as that may take."""
+    for _ in range(200):
+        if all(getattr(mirror.status, name) == value for name, value in wanted.items()):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def test_what_came_while_the_job_runs_is_told_though_no_news_follow(make: Make) -> None:
+    worker = Worker(**{f"file-{n}": b"x" for n in range(9)})
+    worker.final = False
+    mirror = make(worker)
+    running = asyncio.ensure_future(run(mirror))
+    # All of them arrive faster than progress is told.
+    assert await reaches(mirror, files_done=9, done=9)
+    assert mirror.status.state == "arriving"
+    running.cancel()
+
+
+async def test_a_file_that_arrived_damaged_is_tried_again_though_no_news_follow(
+    make: Make, outputs: Path
+) -> None:
+    worker = Worker(a=b"x" * 10)
+    worker.final = False
+    spoiled: list[bytes] = []
+
+    def spoil(data: bytes) -> bytes:
+        spoiled.append(data)
+        return data if len(spoiled) > 1 else b"y" * len(data)
+
+    worker.spoil = spoil
+    mirror = make(worker)
+    running = asyncio.ensure_future(run(mirror))
+    assert await reaches(mirror, files_done=1)
+    assert here(outputs) == {"a": b"x" * 10}
+    running.cancel()
+
+
 async def test_it_brings_what_there_is(make: Make, outputs: Path) -> None:
     worker = Worker(**{"a": b"x" * 3500, "deep/er/b": b"", "c": b"1"})
     mirror = make(worker)

@@ -159,7 +159,7 @@ class Mirror:
                     raise
                 await self._wait_for_room(snapshot, error)
                 continue
-            if not snapshot.final:
+            if not snapshot.final and not self._tries_left():
                 await self._source.news(snapshot.version)
 
     async def _wait_for_room(self, snapshot: Snapshot, error: Exception) -> None:
@@ -281,6 +281,9 @@ class Mirror:
             raise NoRoom(f"{lack} bytes")
         if self.status.state == "stopped":
             self._tell(state="arriving", reason=None)
+        else:
+            # Progress is told rarely; how far it came, always: the next news may be hours away.
+            self._tell()
 
     def _within_limit(self, missing: list[Entry]) -> list[Entry]:
         """Return what fits the limit, in the order of the listing."""
@@ -358,6 +361,10 @@ class Mirror:
             self._fault(entry, reason)
         else:
             self._states[entry.path] = "worker"
+
+    def _tries_left(self) -> bool:
+        """Whether a file failed that is worth another look, also without news of it."""
+        return bool(self._tries.keys() & self._entries.keys() - self._faults.keys())
 
     def _fault(self, entry: Entry, reason: str) -> None:
         self._faults[entry.path] = reason

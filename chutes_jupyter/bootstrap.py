@@ -25,10 +25,14 @@ from chutes_jupyter.agent import wire
 from chutes_jupyter.errors import AgentFailed, ConnectionLost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.config import Worker
     from chutes_jupyter.transports.base import Connection, Process
 
 DEFAULT_ROOT = "~/.chutes_jupyter"
+#: The agent's program that answers requests.
+SERVE = "serve"
 OLDEST_PYTHON = (3, 8)
 NEWEST_PYTHON = (3, 14)
 #: Seconds from the command to the agent's first word; a cold home on a network disk is slow.
@@ -95,8 +99,9 @@ umask = os.umask(0o077)
 if not os.path.exists(os.path.join(home, "ok")):
     receive()
 sys.path.insert(0, home)
-from chutes_jupyter.agent.serve import main
-sys.exit(1 if main(root, HASH, umask) else 0)
+from importlib import import_module
+program = import_module("chutes_jupyter.agent." + PROGRAM)
+sys.exit(1 if program.main(root, HASH, umask, *ARGUMENTS) else 0)
 """
 
 
@@ -130,7 +135,7 @@ def agent_bundle() -> tuple[str, bytes]:
     return digest.hexdigest()[:32], archive.getvalue()
 
 
-def start_command(worker: Worker) -> str:
+def start_command(worker: Worker, program: str = SERVE, arguments: Sequence[str] = ()) -> str:
     """Return the command line that finds a Python on the worker and runs the agent there."""
     agent_hash, archive = agent_bundle()
     constants = {
@@ -140,6 +145,8 @@ def start_command(worker: Worker) -> str:
         "NEED": NEED,
         "OLDEST": OLDEST_PYTHON,
         "TOO_OLD": _TOO_OLD,
+        "PROGRAM": program,
+        "ARGUMENTS": list(arguments),
     }
     settings = "; ".join(f"{name} = {value!r}" for name, value in constants.items())
     loader = base64.b64encode(_LOADER.format(settings=settings).encode("utf-8")).decode("ascii")
@@ -165,9 +172,14 @@ def candidates(worker: Worker) -> list[str]:
 
 
 async def start_agent(
-    connection: Connection, worker: Worker, *, patience: float = START_TIMEOUT
+    connection: Connection,
+    worker: Worker,
+    program: str = SERVE,
+    arguments: Sequence[str] = (),
+    *,
+    patience: float = START_TIMEOUT,
 ) -> Process:
-    """Start `serve` on a worker, sending it the agent first where it is missing.
+    """Start a program of the agent on a worker, sending the agent first where it is missing.
 
     Parameters
     ----------
@@ -175,13 +187,19 @@ async def start_agent(
         A connection to the worker.
     worker : Worker
         The worker, which says where its folder lies.
+    program : str
+        The agent's module whose ``main(root, agent_hash, umask, *arguments)`` runs; it writes
+        the marker when it is ready.
+    arguments : sequence of str
+        What that is given besides.
     patience : float
         Seconds that this may take.
 
     Returns
     -------
     Process
-        Just after the marker: what is written to it now are requests.
+        Just after the marker: what is written to it now is the program's, as with `serve`
+        requests.
 
     Raises
     ------
@@ -190,7 +208,7 @@ async def start_agent(
     ConnectionLost
         If the connection broke meanwhile.
     """
-    process = await connection.start(start_command(worker))
+    process = await connection.start(start_command(worker, program, arguments))
     try:
         async with asyncio.timeout(patience):
             await _until_marker(process, connection, worker)

@@ -28,9 +28,12 @@ ChuteError
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.harmless import harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AgentFailed",
@@ -199,11 +202,15 @@ class JobError(ChuteError):
 
     def __init__(self, message: str, *, value: Any = None) -> None:
         self.value = value
-        super().__init__(message)
+        # Not the next class's: that may be the type that the function raised; see `twins`.
+        Exception.__init__(self, message)
 
 
 class JobFailed(JobError):
     """The function raised, its process died, or the job could not start.
+
+    What `job.result()` raises is also of the type that the function raised, where that type
+    exists here: ``except ValueError`` catches it, too.
 
     Parameters
     ----------
@@ -213,6 +220,8 @@ class JobFailed(JobError):
         The traceback as the worker formatted it; its frames point at the cell's own lines.
     exception_type : str, optional
         The qualified name of the exception's type on the worker.
+    raised : sequence of Raised, optional
+        The exception as data, with what it came from: what a notebook shows.
     """
 
     def __init__(
@@ -222,7 +231,10 @@ class JobFailed(JobError):
         value: Any = None,
         remote_traceback: str = "",
         exception_type: str = "",
+        raised: Sequence[Any] = (),
     ) -> None:
+        self.message = message
+        self.raised = tuple(raised)
         self.remote_traceback = remote_traceback
         self.exception_type = exception_type
         text = f"{message}\n\n{remote_traceback}" if remote_traceback else message

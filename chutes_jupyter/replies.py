@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.harmless import harmless
 from chutes_jupyter.models import PORT_RANGE, SSH_PORT, TERMINAL
+from chutes_jupyter.raised import RaisedList
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,8 @@ class RemoteError(_Reply):
     type: Word
     message: Text
     traceback: LongText
+    #: The same as data, the first being the one that was raised; empty from an older agent.
+    raised: RaisedList = []
 
 
 class Event(_Reply):

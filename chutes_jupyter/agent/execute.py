@@ -16,17 +16,10 @@ import os
 import socket
 import sys
 import threading
-import traceback
-from types import TracebackType
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, space
+from . import cells, codec, raised, space
 from .journal import write_bytes
-
-#: How much of a traceback travels, in characters; its end matters most.
-_TRACEBACK = 60_000
-#: Frames of these folders are not the person's.
-_OURS = tuple(os.path.dirname(os.path.abspath(path)) for path in (__file__, asyncio.__file__))
 
 
 class CancelEvent(asyncio.Event):
@@ -227,16 +220,11 @@ class _Ended(Exception):
         self.original = original
 
 
-def _tell(error: BaseException) -> Dict[str, str]:
+def _tell(error: BaseException) -> Dict[str, Any]:
     """Return an exception as the supervisor writes it down."""
     if isinstance(error, _Ended):
         error = error.original
-    kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ in ("builtins", "__main__")
-        else ("%s.%s" % (kind.__module__, kind.__qualname__))
-    )
+    name = raised.name(type(error))
     if isinstance(error, codec.CodecError):
         message = "the returned value can't travel: %s" % error
     elif isinstance(error, DiskFull):
@@ -244,20 +232,11 @@ def _tell(error: BaseException) -> Dict[str, str]:
     elif isinstance(error, SystemExit):
         message = "the function called sys.exit(%r)" % (error.code,)
     else:
-        message = "%s: %s" % (name, error) if str(error) else name
-    shown = error.with_traceback(_own_frames(error.__traceback__))
-    lines = traceback.format_exception(type(shown), shown, shown.__traceback__)
-    text = "".join(lines)
-    if len(text) > _TRACEBACK:
-        text = text[: _TRACEBACK // 4] + "\n  …\n" + text[-3 * _TRACEBACK // 4 :]
-    return {"type": name, "message": message[:10_000], "traceback": text}
-
-
-def _own_frames(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    """Leave out our own frames at the top, and asyncio's: people want to see theirs."""
-    first = trace
-    while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
-            return trace
-        trace = trace.tb_next
-    return first
+        words = raised.words(error)
+        message = "%s: %s" % (name, words) if words else name
+    return {
+        "type": name,
+        "message": message[:10_000],
+        "traceback": raised.text(error),
+        "raised": raised.tell(error),
+    }

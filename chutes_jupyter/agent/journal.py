@@ -428,12 +428,12 @@ class EventWriter:
 
 
 def _shortened(value: Any) -> Any:
-    """Return an event whose long texts have lost their beginning."""
+    """Return an event whose long texts have lost their beginning, and whose lists are empty."""
     if isinstance(value, dict):
         return {key: _shortened(item) for key, item in value.items()}
     if isinstance(value, str) and len(value) > _SHORT:
         return "…" + value[-_SHORT:]
-    return value
+    return [] if isinstance(value, list) else value
 
 
 def _cut_torn_tail(path: str) -> None:

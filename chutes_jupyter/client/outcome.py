@@ -12,6 +12,7 @@ from chutes_jupyter.errors import (
     JobTimedOut,
     ResultError,
 )
+from chutes_jupyter.twins import twin
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
@@ -41,9 +42,13 @@ def outcome(live: Live, value: Any) -> Any:
     if live.state != "failed":
         raise _KINDS.get(live.state, JobLost)(message, value=value)
     error = live.error
-    raise JobFailed(
+    if error is None:
+        raise JobFailed(message, value=value)
+    kind = twin(error.raised[0].bases) if error.raised else JobFailed
+    raise kind(
         message,
         value=value,
-        remote_traceback=error.traceback if error else "",
-        exception_type=error.type if error else "",
+        remote_traceback=error.traceback,
+        exception_type=error.type,
+        raised=error.raised,
     )

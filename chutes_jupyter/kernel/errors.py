@@ -8,13 +8,16 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.errors import ChuteError, UsageError
+from chutes_jupyter.errors import ChuteError, JobFailed, UsageError
+from chutes_jupyter.kernel import tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: IPython asks an exception for this method; no handler of the person's own is displaced.
 _HOOK = "_render_traceback_"
+#: Said below the frames of a worker.
+_NO_FRAMES = "The frames are the worker's and ended with the job: %debug has none of them."
 #: Folders of our package and of the standard library.
 _NOT_THEIRS = (str(Path(__file__).resolve().parents[1]), sysconfig.get_path("stdlib"))
 
@@ -52,7 +55,18 @@ def _render(error: ChuteError) -> list[str]:
         for frame in traceback.extract_tb(error.__traceback__)
         if _is_the_persons(frame)
     ]
+    if isinstance(error, JobFailed) and error.raised:
+        shown = tracebacks.lines(error.raised, colours=_colours())
+        return [*shown, "", *lines, f"JobFailed: {error.message}", _NO_FRAMES]
     return [*lines, f"{type(error).__name__}: {error}"]
+
+
+def _colours() -> bool:
+    """Whether this notebook's tracebacks have colours."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return str(getattr(shell, "colors", "")).lower() not in ("", "nocolor")
 
 
 def _is_the_persons(frame: traceback.FrameSummary) -> bool:

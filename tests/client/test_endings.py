@@ -70,6 +70,40 @@ def test_an_exception_comes_back_with_the_lines_of_the_cell(worker: Worker, subm
     assert "no such row" in repr(job)
 
 
+def test_a_job_raises_what_its_function_raised_with_frames_and_source(
+    worker: Worker, submit: Submit
+) -> None:
+    job = submit(
+        worker,
+        """
+import os, sys
+with open("helper.py", "w") as file:
+    file.write("def half(n):\\n    if n % 2:\\n        raise ValueError(n)\\n")
+sys.path.insert(0, os.getcwd())
+import helper
+try:
+    helper.half(3)
+except ValueError as error:
+    raise OSError(2, "no half") from error
+""",
+    )
+    with pytest.raises(FileNotFoundError) as caught:
+        job.result(PATIENCE)
+    failed = caught.value
+    assert isinstance(failed, JobFailed)
+    last, cause = failed.raised
+    assert (last.said, last.cause) == ("FileNotFoundError: [Errno 2] no half", True)
+    assert cause.frames[-1].file.endswith("/work/helper.py")
+    assert cause.frames[-1].lines == [
+        "def half(n):",
+        "    if n % 2:",
+        "        raise ValueError(n)",
+    ]
+    assert [frame.line for frame in cause.frames] == [9, 3]
+    with pytest.raises(ValueError, match="third"):
+        submit(worker, "class Third(ValueError): pass\nraise Third('third')").result(PATIENCE)
+
+
 def test_cancel_ends_a_body_that_never_looks(worker: Worker, submit: Submit) -> None:
     job = submit(worker, WRITES + "while True:\n    time.sleep(0.05)")
     assert next(job.logs(follow=True)) == "up\n"

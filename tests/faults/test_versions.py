@@ -178,6 +178,22 @@ def test_what_a_newer_agent_adds_is_passed_over(client: Make, root: Path) -> Non
     assert ours(f"jobs.attach({job!r}).state") == "cancelled"
 
 
+OLDER: list[Change] = [("execute", '        "raised": raised.tell(error),\n', "")]
+
+
+def test_an_older_agent_tells_what_was_raised_as_text_alone(client: Make) -> None:
+    ours, theirs = client(), client(OLDER)
+    job = str(theirs("start('local', 'raise KeyError(7)', ack=True).id"))
+    for each in (ours, theirs):
+        with pytest.raises(Refusal) as caught:
+            each(f"jobs.attach({job!r}).result(30)")
+        assert caught.value.args[0] == "JobFailed"
+        assert 'File "In[1]", line 2, in job\n    raise KeyError(7)' in caught.value.args[1]
+    newer = str(ours("start('local', 'raise KeyError(7)', ack=True).id"))
+    assert theirs(f"jobs.attach({newer!r}).wait(30)") is None
+    assert theirs(f"jobs.attach({newer!r}).state") == "failed"
+
+
 REFUSED = "newer chutes_jupyter .*journal 2; this one reads 1.*upgrade here with.*pip install -U"
 
 

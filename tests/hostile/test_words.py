@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from chutes_jupyter import errors, job
 from chutes_jupyter.client import JobClient
 from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.outcome import outcome
 from chutes_jupyter.client.words import describe
 from chutes_jupyter.commands import Surroundings, execute, tables
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.harmless import harmless
-from chutes_jupyter.kernel import render
+from chutes_jupyter.kernel import render, tracebacks
 from chutes_jupyter.replies import EventPage, Hello, JobPage, parse
 from chutes_jupyter.store import JobRecord, Store
 from tests.client.rig import start
@@ -57,7 +58,10 @@ def test_a_refusal_quotes_the_worker_harmlessly() -> None:
 
 
 def evil_live() -> Live:
-    raised = {"type": EVIL, "message": EVIL, "traceback": EVIL}
+    frame = {"file": EVIL, "line": 1, "function": EVIL, "lines": [EVIL]}
+    story = {"type": EVIL, "said": EVIL, "notes": [EVIL], "frames": [frame]}
+    story["bases"] = [[EVIL, EVIL], ["os", "path.__class__"], ["builtins", "exec"]]
+    raised = {"type": EVIL, "message": EVIL, "traceback": EVIL, "raised": [story]}
     page = {
         "events": [
             liar.state(1, "starting"),
@@ -76,12 +80,39 @@ def test_reasons_notices_and_tracebacks_are_harmless_in_text_and_html() -> None:
     live = evil_live()
     assert live.error is not None
     parts = [describe(live), live.reason or "", *live.notices, live.error.traceback]
-    assert not set("".join(parts)) & FORBIDDEN
+    shown = tracebacks.lines(live.error.raised)
+    assert not set("".join([*parts, *shown])) & FORBIDDEN
+    with pytest.raises(errors.JobFailed) as caught:
+        outcome(live, None)
+    assert type(caught.value) is errors.JobFailed
     html = render.notices(live.notices, (live.reason or "",))
     html += render.ending(live.state, live.reason, tables.value(EVIL))
     html += render.record(describe(live))
     assert "<script" not in html
     assert not set(html) & FORBIDDEN
+
+
+DEEP = [{"type": "E", "said": "", "parts": [n + 1] * 2} for n in range(60)]
+WORSE: dict[str, Any] = {
+    "itself": [{"type": "E", "said": "", "before": 0}],
+    "an earlier one": [
+        {"type": "E", "said": "", "parts": [1]},
+        {"type": "E", "said": "", "before": 0},
+    ],
+    "one that is not there": [{"type": "E", "said": "", "before": 1}],
+    "the same one again and again": [*DEEP, {"type": "E", "said": ""}],
+    "too many": [{"type": "E", "said": ""}] * 101,
+    "too much": [{"type": "E", "said": "x" * 60_000}] * 9,
+    "no list": {"type": "E"},
+}
+
+
+@pytest.mark.parametrize("raised", WORSE.values(), ids=WORSE.keys())
+def test_exceptions_that_would_show_without_end_are_refused(raised: Any) -> None:
+    error = {"type": "E", "message": "", "traceback": "", "raised": raised}
+    page = {"events": [liar.state(1, "failed", error=error)], "state": "failed", "terminal": True}
+    with pytest.raises(errors.AgentFailed, match="malformed"):
+        parse(EventPage, page)
 
 
 def test_a_worker_that_is_tested_says_who_it_is_harmlessly() -> None:

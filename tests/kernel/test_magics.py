@@ -84,9 +84,14 @@ def test_wait_raises_when_the_job_fails_at_the_cell_s_own_line(notebook: Noteboo
     assert outcome.error_type == "JobFailed"
     assert "KeyError: 'gone'" in outcome.error
     number = notebook.run("len(In) - 2").value
-    assert f'"In[{number}]", line 4' in outcome.error
-    assert "chutes_jupyter/" not in outcome.error
-    assert len(outcome.error.splitlines()) < 12
+    error = re.sub(r"\x1b\[[\d;]+m", "", outcome.error)
+    assert f"Cell In[{number}], line 4, in train(self, **job_data)" in error
+    assert "----> 4 raise KeyError('gone')" in error
+    assert "chutes_jupyter/" not in error
+    assert error.splitlines()[-1].startswith("The frames are the worker's")
+    assert len(error.splitlines()) < 16
+    caught = notebook.run("try:\n    train.submit().result(timeout=60)\nexcept KeyError as e: pass")
+    assert caught.status == "ok"
 
 
 def test_an_interrupted_wait_says_that_the_job_goes_on(notebook: Notebook):

@@ -198,12 +198,17 @@ class JobError(ChuteError):
         Which job, how it ended and why.
     value : object, optional
         What the function returned, where it did.
+    remote_traceback : str, optional
+        Where it was, as the worker formatted that: the traceback of what it raised, or the
+        stacks of its threads when a signal ended it.
     """
 
-    def __init__(self, message: str, *, value: Any = None) -> None:
+    def __init__(self, message: str, *, value: Any = None, remote_traceback: str = "") -> None:
         self.value = value
+        self.remote_traceback = remote_traceback
+        text = f"{message}\n\n{remote_traceback}" if remote_traceback else message
         # Not the next class's: that may be the type that the function raised; see `twins`.
-        Exception.__init__(self, message)
+        Exception.__init__(self, text)
 
 
 class JobFailed(JobError):
@@ -219,7 +224,8 @@ class JobFailed(JobError):
     remote_traceback : str, optional
         The traceback as the worker formatted it; its frames point at the cell's own lines.
     exception_type : str, optional
-        The qualified name of the exception's type on the worker.
+        The qualified name of the exception's type on the worker, or the name of the signal
+        that ended the process (``SIGSEGV``).
     raised : sequence of Raised, optional
         The exception as data, with what it came from: what a notebook shows.
     """
@@ -235,10 +241,8 @@ class JobFailed(JobError):
     ) -> None:
         self.message = message
         self.raised = tuple(raised)
-        self.remote_traceback = remote_traceback
         self.exception_type = exception_type
-        text = f"{message}\n\n{remote_traceback}" if remote_traceback else message
-        super().__init__(text, value=value)
+        super().__init__(message, value=value, remote_traceback=remote_traceback)
 
 
 class JobCancelled(JobError):

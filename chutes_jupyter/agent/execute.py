@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, raised, space
+from . import cells, codec, faults, raised, space
 from .journal import write_bytes
 
 
@@ -86,6 +86,7 @@ class _Link:
                 if b"cancel" in words:
                     on_cancel()
                 if b"interrupt" in words:
+                    faults.note()
                     on_interrupt()
 
         threading.Thread(target=hear, name="chute-cancel", daemon=True).start()
@@ -105,6 +106,7 @@ def main(path: str, fd: int) -> None:
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # programs that the job starts print live, too
     link = _Link(fd)
     try:
+        faults.watch(os.path.join(path, "faults"))
         with open(os.path.join(path, "payload.bin"), "rb") as file:
             payload = codec.loads(file.read())
         sys.argv = [payload["job"]]

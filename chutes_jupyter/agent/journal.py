@@ -78,6 +78,7 @@ class JobDir:
         self.control = os.path.join(self.path, "control")
         self.cancel = os.path.join(self.path, "cancel.json")
         self.child = os.path.join(self.path, "child.json")
+        self.faults = os.path.join(self.path, "faults")
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
         self.reserve = os.path.join(self.path, "reserve")

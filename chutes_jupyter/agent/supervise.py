@@ -16,7 +16,7 @@ import socket
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from . import endings, guardian, processes, space
+from . import endings, faults, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
@@ -53,6 +53,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._pipes: Dict[int, int] = {}
         self._raised: Optional[Dict[str, Any]] = None
+        self._fault: Optional[Dict[str, Any]] = None
         self._returned = False
         self._began: Optional[float] = None
         self._status: Optional[int] = None
@@ -260,7 +261,11 @@ class Supervisor:
 
     def _over(self) -> bool:
         """Whether the function has ended by itself, so that nothing can end it any more."""
-        return self._returned or self._raised is not None or self._status is not None
+        return self._over_in_words() or self._status is not None
+
+    def _over_in_words(self) -> bool:
+        """Whether the function has returned or raised."""
+        return self._returned or self._raised is not None
 
     def _climb(self, step: str) -> None:
         if step == EVENT:
@@ -326,9 +331,10 @@ class Supervisor:
     def _verdict(self) -> Tuple[str, str]:
         by = self._ladder.by
         if by == "cancel":
-            return "cancelled", "cancelled as asked"
+            return "cancelled", "cancelled as asked" + self._last_seen()
         if by == "timeout":
-            return "timed_out", "ran longer than its timeout of %d s" % self.spec["timeout"]
+            limit = "ran longer than its timeout of %d s" % self.spec["timeout"]
+            return "timed_out", limit + self._last_seen()
         if self._returned:
             return "succeeded", ""
         if self._raised is not None:
@@ -337,7 +343,23 @@ class Supervisor:
             return "failed", self._full
         if self._guardian_dead:
             return "failed", "the guardian of its processes was killed on the worker"
-        return "failed", self._describe(self._status or 0)
+        return "failed", self._describe(self._status or 0) + self._last_seen()
+
+    def _last_seen(self) -> str:
+        """Return where the function was when it was made to end, "" if it ended by itself."""
+        status = self._status
+        killed = status is not None and os.WIFSIGNALED(status) and not self._over_in_words()
+        # A plain function in its thread is left behind, wherever that is.
+        interrupted = (self._raised or {}).get("type", "").endswith("CancelledError")
+        if not killed and not interrupted:
+            return ""
+        fault = faults.read(self.job.faults)
+        if fault is None:
+            return ""
+        if killed:
+            name = endings.signal_name(os.WTERMSIG(status or 0))
+            self._fault = {"type": name, "message": fault.where, "traceback": fault.text}
+        return "; it was in %s" % fault.where
 
     def _describe(self, status: int) -> str:
         """Return how the function's process ended without having said so, in a sentence."""
@@ -371,7 +393,7 @@ class Supervisor:
             "state",
             state=state,
             reason=reason,
-            error=self._raised,
+            error=self._raised or self._fault,
             has_value=has_value,
             durable=True,
         )

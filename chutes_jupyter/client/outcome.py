@@ -39,9 +39,10 @@ def outcome(live: Live, value: Any) -> Any:
         return value
     words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"
     message = f"{words}: {live.reason}" if live.reason else f"{words}."
-    if live.state != "failed":
-        raise _KINDS.get(live.state, JobLost)(message, value=value)
     error = live.error
+    if live.state != "failed":
+        where = error.traceback if error else ""
+        raise _KINDS.get(live.state, JobLost)(message, value=value, remote_traceback=where)
     if error is None:
         raise JobFailed(message, value=value)
     kind = twin(error.raised[0].bases) if error.raised else JobFailed

@@ -218,7 +218,8 @@ def test_the_timeout_takes_the_same_ladder_and_keeps_the_outputs(worker: Agent) 
     began = time.monotonic()
     job = worker.start(BLOCK.format(escape=ESCAPES["setsid"]), timeout=1)
     end = worker.end(job)
-    assert (end["state"], end["reason"]) == ("timed_out", "ran longer than its timeout of 1 s")
+    assert end["state"] == "timed_out"
+    assert end["reason"].startswith("ran longer than its timeout of 1 s")
     assert time.monotonic() - began >= 1.0
     assert nothing_is_left(worker)
     assert files(worker, job) == {"early.txt": b"kept"}

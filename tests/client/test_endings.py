@@ -130,8 +130,9 @@ def test_cancel_keeps_what_a_polite_body_returned(local: Worker, submit: Submit)
 
 def test_a_timeout_brings_what_was_written(worker: Worker, submit: Submit) -> None:
     job = submit(worker, WRITES + "while True:\n    time.sleep(0.05)", timeout=1)
-    with pytest.raises(JobTimedOut, match="1 s"):
+    with pytest.raises(JobTimedOut, match=r"1 s; it was in job .In.1., line [78]") as caught:
         job.result(PATIENCE)
+    assert 'File "In[1]", line' in caught.value.remote_traceback
     assert (job.output_dir / "written.txt").read_text() == "before the end"
     assert job.logs() == "up\n"
 

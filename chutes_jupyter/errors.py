@@ -143,10 +143,15 @@ class HostKeyError(ConnectFailed):
         What happened and what to do next.
     fingerprint : str
         The fingerprint that the host presented, as ``SHA256:…``.
+    kind : str
+        The type of that key (``ssh-ed25519``).
+    host : str
+        The name under which it would be kept (``[gpu1.example.org]:2222``): the worker's host,
+        or a jump host on the way.
     """
 
-    def __init__(self, message: str, fingerprint: str = "") -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, message: str, fingerprint: str = "", kind: str = "", host: str = "") -> None:
+        self.fingerprint, self.kind, self.host = fingerprint, kind, host
         super().__init__(message)
 
 

@@ -355,7 +355,7 @@ def test_the_full_listing_shows_whole_ids_and_reasons():
 
 def test_workers_are_added_listed_and_removed(terminal):
     said = terminal("worker", "add", "gpu1", "me@h:22", "--python", "/p", "--env", "A=1",
-                    "--env", "TOKEN=hunter2", "--dir", "/scratch")  # fmt: skip
+                    "--env", "TOKEN=hunter2", "--dir", "/scratch", "--no-connect")  # fmt: skip
     assert said == "Worker gpu1 added. Try it with: jupyter chute worker test gpu1\n"
     assert Workers.load().get("gpu1") == Worker(
         "gpu1", "me@h:22", "/p", {"A": "1", "TOKEN": "hunter2"}, "/scratch"
@@ -371,12 +371,14 @@ def test_workers_are_added_listed_and_removed(terminal):
 
 
 def test_adding_again_changes_only_what_is_given(terminal):
-    terminal("worker", "add", "gpu1", "h", "--python", "/p", "--env", "A=1", "--env", "B=2")
-    assert "gpu1 changed" in terminal("worker", "add", "gpu1", "h", "--env", "A=", "--env", "C=x=y")
+    terminal("worker", "add", "gpu1", "h", "--python", "/p", "--env", "A=1", "--env", "B=2",
+             "--no-connect")  # fmt: skip
+    said = terminal("worker", "add", "gpu1", "h", "--env", "A=", "--env", "C=x=y", "--no-connect")
+    assert "gpu1 changed" in said
     assert Workers.load().get("gpu1") == Worker("gpu1", "h", "/p", {"B": "2", "C": "x=y"})
     assert "gpu1 changed" in terminal("worker", "add", "gpu1", "--dir", "~/jobs")
     assert Workers.load().get("gpu1").dir == "~/jobs"
-    assert "gpu1 kept" in terminal("worker", "add", "gpu1", "h")
+    assert "gpu1 kept" in terminal("worker", "add", "gpu1", "h", "--no-connect")
     with pytest.raises(ConfigError, match=r"There is a worker 'gpu1' already, at h\."):
         terminal("worker", "add", "gpu1", "other")
     assert Workers.load().get("gpu1").host == "h"

@@ -28,6 +28,11 @@ class Surroundings:
         variables.
     submitted : callable, optional
         Called with a job that was just submitted, before anything waits for it.
+    ask : callable, optional
+        Shows a question and returns what the person answers, or None if it turns out that
+        nobody is there. None where nobody can be asked.
+    signs : bool
+        Whether what is shown may hold more than ASCII.
     """
 
     write: Callable[[str], object]
@@ -35,6 +40,8 @@ class Surroundings:
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
+    ask: Callable[[str], str | None] | None = None
+    signs: bool = True
 
     @property
     def in_notebook(self) -> bool:

@@ -131,6 +131,7 @@ class ChuteMagics(Magics):
         defaults: dict[str, Any] = {
             "find": self._find,
             "read_data": lambda words: parse_job_data(words, self._names),
+            "ask": _ask,
         }
         return Surroundings(_write, "%chute", **{**defaults, **changes})
 
@@ -172,6 +173,15 @@ class ChuteMagics(Magics):
         header = kernel.get_parent("shell")
         found = header.get("metadata", {}).get("cellId") if isinstance(header, dict) else None
         return found if isinstance(found, str) else None
+
+
+def _ask(question: str) -> str | None:
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        return input(question)
+    except (StdinNotImplementedError, EOFError):  # run without a person: nbclient, papermill
+        return None
 
 
 def _write(text: str) -> None:

@@ -9,6 +9,7 @@ ChuteError
 ├── WorkerError          a worker could not be reached or used
 │   ├── ConnectFailed    no connection: unreachable, refused, timed out
 │   │   ├── LoginFailed      reached, but the login was refused
+│   │   ├── ForwardingRefused   reached, but its server opens no connections to ports
 │   │   └── HostKeyError     the host's identity could not be confirmed
 │   │       ├── UnknownHostKey   never seen before
 │   │       └── ChangedHostKey   not the key that is on record
@@ -40,6 +41,7 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "ConnectionLost",
+    "ForwardingRefused",
     "HostKeyError",
     "JobCancelled",
     "JobError",
@@ -132,6 +134,10 @@ class ConnectFailed(WorkerError):
 
 class LoginFailed(ConnectFailed):
     """The worker was reached, but it refused the login."""
+
+
+class ForwardingRefused(ConnectFailed):
+    """The worker was reached, but its SSH server opens no TCP connections for us."""
 
 
 class HostKeyError(ConnectFailed):

@@ -110,7 +110,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Login:
-    """How a connection came about; what is not known is "".
+    """One login on the way to a worker; what is not known is "".
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ class Connection(ABC):
 
     #: Names the other end in messages (``worker 'gpu1' (me@gpu1.example.org)``).
     description: str
-    #: How it came about, where the transport can tell.
-    login: Login | None = None
+    #: The logins on the way, the worker's last, where the transport can tell.
+    logins: tuple[Login, ...] = ()
 
     @abstractmethod
     async def start(self, command: str) -> Process:

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
-from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
+from chutes_jupyter.config import HostAddress, parse_host
 from chutes_jupyter.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
-    HostKeyError,
-    LoginFailed,
-    UnknownHostKey,
 )
 from chutes_jupyter.transports import failures, hostkeys
 from chutes_jupyter.transports.base import (
@@ -52,6 +49,8 @@ BULK_WINDOW = 2 * 1024 * 1024
 #: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
 CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
+#: What a server says that is told to forward nothing; where nobody listens it says another.
+_PROHIBITED = asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
 #: Errors of the handshake that may be about the host's key.
 _PERHAPS_THE_KEY = (
     asyncssh.HostKeyNotVerifiable,
@@ -169,34 +168,6 @@ class SshTransport(Transport):
         if address.host != parse_host(self._host).host:
             where += f", at its jump host {address.host}"
         return connect_failure(error, where)
-
-
-async def accept_host_key(worker: Worker, fingerprint: str) -> None:
-    """Fetch the host's key again and keep it; see `chutes_jupyter.transports`."""
-    wanted = fingerprint.strip().rstrip("=")
-    transport = SshTransport(worker)
-    try:
-        connection = await transport.connect()
-    except UnknownHostKey as error:
-        if error.fingerprint != wanted:
-            raise HostKeyError(
-                f"The host of worker {worker.name!r} presents {error.fingerprint}, not {wanted}: "
-                "nothing was accepted. Compare again, from the host's own console.",
-                error.fingerprint,
-            ) from error
-        if transport.refused is not None:
-            hostkeys.remember(known_hosts_file(), *transport.refused)
-    except LoginFailed:
-        return  # the login comes after the host key, so that one is known already
-    else:
-        known = [_login(leg).fingerprint for leg in connection.legs]
-        await connection.aclose()
-        if wanted not in known:
-            raise HostKeyError(
-                f"The key of worker {worker.name!r} that is on record is {known[0]}, and its host "
-                f"presents that one, not {wanted}.",
-                known[0],
-            )
 
 
 async def _route(address: HostAddress, above: Sequence[HostAddress]) -> Route:
@@ -377,26 +348,41 @@ class SshConnection(Connection):
 
     def __init__(self, legs: Sequence[Leg], description: str, window: int) -> None:
         self.description = description
-        self.legs = legs
+        self._legs = legs
         self._connection = legs[0].connection
         self._client = legs[0].client
-        self.login = _login(legs[0])
+        self.logins = tuple(_login(leg) for leg in reversed(legs))
         self._window = window
 
     async def start(self, command: str) -> Process:
         """Start a command; see `Connection.start`."""
+        try:
+            return await self._session(command)
+        except ConnectFailed:
+            # sshd may have read the end of one session and the wish for this one together, and
+            # clears up only then: the refusal was about a session that is gone by now.
+            return await self._session(command)
+
+    async def _session(self, command: str) -> Process:
         make = functools.partial(_SshProcess, self._buffer())
         opening = self._connection.create_session(
             make, command, encoding=None, window=self._window, request_pty=False
         )
-        return cast("_SshProcess", await self._open(opening, "it takes no further session"))
+        what = "it takes no further session in one connection (MaxSessions in its sshd_config)"
+        return cast("_SshProcess", await self._open(opening, what))
 
     async def open_tcp(self, host: str, port: int) -> Stream:
         """Open a TCP connection from the worker; see `Connection.open_tcp`."""
         make = functools.partial(_SshStream, self._buffer())
         opening = self._connection.create_connection(make, host, port, window=self._window)
         what = f"no connection to {host}:{port} there"
-        return cast("_SshStream", await self._open(opening, what))
+        try:
+            return cast("_SshStream", await self._open(opening, what))
+        except ConnectFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, asyncssh.ChannelOpenError) and cause.code == _PROHIBITED:
+                raise failures.forwards_nothing(self.description) from cause
+            raise
 
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)
@@ -427,7 +413,7 @@ class SshConnection(Connection):
     async def aclose(self) -> None:
         """Close the connection and what lies below it; see `Connection.aclose`."""
         self._client.lost = self._client.lost or "it was closed on this side"
-        await _close(self.legs)
+        await _close(self._legs)
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed or lost."""

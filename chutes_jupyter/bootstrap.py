@@ -279,14 +279,16 @@ async def _failed(
         return AgentFailed(
             f"{where} has no Python {oldest} or newer, which the agent needs. Looked for: "
             f"{', '.join(candidates(worker))}. Install one there (apt install python3), or put "
-            f"it on the PATH of a login without a terminal.{_last_words(process, b'')}"
+            f"it on the PATH of a login without a terminal.{_last_words(process, b'')}",
+            "Python",
         )
     if status == _CANT_WRITE:
         folder = worker.dir or DEFAULT_ROOT
         return AgentFailed(
             f"{where}: the folder {folder} can't be written there "
             f"({process.stderr_tail() or 'it did not say why'}); choose another with: "
-            f"jupyter chute worker add {worker.name} --dir PATH"
+            f"jupyter chute worker add {worker.name} --dir PATH",
+            "folder",
         )
     if status == 0 and not (seen or process.stderr_tail()):
         return AgentFailed(

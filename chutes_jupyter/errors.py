@@ -174,7 +174,19 @@ class ConnectionLost(WorkerError):
 
 
 class AgentFailed(WorkerError):
-    """The agent could not be started, or what it sent broke the protocol."""
+    """The agent could not be started, or what it sent broke the protocol.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do next.
+    lacks : str
+        What the worker lacks for it: ``Python``, ``folder``, or "".
+    """
+
+    def __init__(self, message: str, lacks: str = "") -> None:
+        self.lacks = lacks
+        super().__init__(message)
 
 
 class RequestRefused(WorkerError):

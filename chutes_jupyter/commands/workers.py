@@ -9,7 +9,7 @@ from chutes_jupyter.commands.arguments import changed_env, unquoted
 from chutes_jupyter.commands.tables import table
 from chutes_jupyter.commands.trust import accept, meet
 from chutes_jupyter.config import LOCAL, Worker, Workers
-from chutes_jupyter.errors import ConfigError, UsageError
+from chutes_jupyter.errors import ConfigError, UsageError, WorkerError
 
 if TYPE_CHECKING:
     import argparse
@@ -80,11 +80,21 @@ def remove(arguments: argparse.Namespace, here: Surroundings) -> None:
 
 
 def test(arguments: argparse.Namespace, here: Surroundings) -> None:
-    """Connect to a worker and say, line by line, what it has; the error says what to do."""
+    """Go through all that a job needs of a worker, step by step.
+
+    Raises
+    ------
+    WorkerError
+        If a step failed; what to do stands with each.
+    """
     worker = Workers.load().get(arguments.name)
     if arguments.accept_key:
         accept(worker, arguments.accept_key, here)
-    from chutes_jupyter.commands.trial import check_worker
+    from chutes_jupyter.commands.doctor import examine
 
-    portal.call(check_worker, worker, here)
+    failed = portal.call(examine, worker, here)
+    if failed:
+        raise WorkerError(
+            f"Worker {worker.name} can't take jobs as it is: see {', '.join(failed)} above."
+        )
     here.say(f"Worker {worker.name} can take jobs.")

@@ -85,11 +85,14 @@ class Hop:
         The port of its sshd.
     user : str
         Who logs in there.
+    alias : str
+        What the person calls it.
     """
 
     host: str
     port: int
     user: str
+    alias: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class HostSettings:
     @property
     def hop(self) -> Hop:
         """The host as the file resolves it."""
-        return Hop(self._tokens["h"], int(self._tokens["p"]), self._tokens["r"])
+        tokens = self._tokens
+        return Hop(tokens["h"], int(tokens["p"]), tokens["r"], tokens["n"])
 
     @property
     def proxy_command(self) -> str:

@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _execute(words: Sequence[str]) -> int:
     try:
         asked = _ask if sys.stdin.isatty() and sys.stdout.isatty() else None
-        execute(words, Surroundings(_write, ask=asked, signs=_shows_signs()))
+        execute(words, Surroundings(_write, ask=asked, beside=_remark, signs=_shows_signs()))
     except UsageError as error:
         return _complain(error, WRONG_WORDS)
     except ChuteError as error:
@@ -72,6 +72,11 @@ def _shows_signs() -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def _remark(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _complain(error: ChuteError, status: int) -> int:

@@ -34,9 +34,8 @@ def test_bytes_are_sent_as_many_as_asked_for_and_no_more_than_allowed(tmp_path: 
     with agent(tmp_path / "root") as worker:
         assert len(worker.ask("stream", size=3_000_000, seconds=5.0)[1]) == 3_000_000
         assert worker.ask("stream", size=0, seconds=5.0)[1] == b""
-        began = time.monotonic()
-        assert len(worker.ask("stream", size=10**12, seconds=0.2)[1]) <= checkup.MOST_BYTES
-        assert time.monotonic() - began < 5
+        assert worker.ask("stream", size=10**12, seconds=0.0)[1] == b""
+        assert len(worker.ask("stream", size=10**12, seconds=60.0)[1]) <= checkup.MOST_BYTES
 
 
 def test_the_kind_of_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:

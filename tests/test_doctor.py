@@ -10,13 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from chutes_jupyter.commands import Surroundings, execute
-from chutes_jupyter.commands.doctor import place, way
+from chutes_jupyter.commands.doctor import place, speed, way
 from chutes_jupyter.commands.doctor.report import Report
 from chutes_jupyter.config import Worker, Workers, known_hosts_file
 from chutes_jupyter.errors import ChangedHostKey, HostKeyError, UnknownHostKey, WorkerError
@@ -24,6 +25,7 @@ from chutes_jupyter.replies import Checkup
 from chutes_jupyter.transports import transport_for
 from tests.conftest import add_to_ssh_config
 from tests.sshd import Sshd, User, free_port
+from tests.transports.proxy import Proxy
 
 STEPS = [
     "shell", "Python", "interpreter", "folder", "locks", "logout", "machine", "GPUs", "clock",
@@ -480,3 +482,27 @@ def test_a_second_connection_that_is_refused(
     assert found.failed == ["throughput"]
     assert "a second connection, which outputs need" in found["throughput"]
     assert found.sign("round trip") == "✓"
+
+
+@pytest.mark.anyio
+async def test_a_narrow_way_is_measured_in_bounded_time(
+    sshd: Sshd, ssh_worker: Worker, home: Path
+) -> None:
+    async with Proxy(sshd.port) as proxy:
+        config = home / ".ssh" / "config"
+        config.write_text(config.read_text().replace(f"Port {sshd.port}", f"Port {proxy.port}"))
+        known = home / ".ssh" / "known_hosts_gpu1"
+        known.write_text(sshd.known_hosts_line.replace(f":{sshd.port}", f":{proxy.port}"))
+        rate = 250_000
+        proxy.slow(rate)
+        said: list[str] = []
+        began = time.monotonic()
+        transport = transport_for(ssh_worker)
+        await speed.measure_width(transport, ssh_worker, Report(Surroundings(said.append)))
+        assert time.monotonic() - began < 30
+    found = Found("".join(said))
+    assert found.sign("throughput") == "✓"
+    numbers = re.fullmatch(r"([\d.]+) kB/s there, ([\d.]+) kB/s back", found["throughput"])
+    assert numbers, found.text
+    for number in numbers.groups():
+        assert 0.3 * rate < float(number) * 1000 <= 1.1 * rate

@@ -12,16 +12,12 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import wire
 
 #: A lock that takes longer is of no use, in seconds.
 PATIENCE = 10.0
-#: The most that is sent to find out how fast the way is, in bytes and in seconds.
-MOST_BYTES, MOST_SECONDS = 64 * 1024 * 1024, 5.0
-_PIECE = 256 * 1024
 #: Take the lock and keep it until there is no more input.
 _HOLD = """
 import fcntl, sys
@@ -171,13 +167,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
                 pipe.close()
 
 
-def stream(header: Dict[str, Any]) -> Iterator[Tuple[Dict[str, Any], bytes]]:
-    """Yield frames of bytes that no compression shortens, as many as asked for and allowed."""
-    left = min(int(header["size"]), MOST_BYTES)
-    until = time.monotonic() + min(float(header["seconds"]), MOST_SECONDS)
-    piece = os.urandom(min(_PIECE, wire.MAX_BODY))
-    while left > 0 and time.monotonic() < until:
-        data = piece[:left]
-        left -= len(data)
-        yield {"more": True}, data
-    yield {"more": False}, b""
+def noise(size: int) -> bytes:
+    """Return bytes that no compression shortens, as many as asked for and a frame takes."""
+    return os.urandom(max(0, min(size, wire.MAX_BODY)))

@@ -69,7 +69,7 @@ class Requests:
             "ping": lambda header, body: ({"time": time.time()}, b""),
             "info": self._info,
             "check": lambda header, body: (checkup.look(self.root), b""),
-            "stream": lambda header, body: checkup.stream(header),
+            "noise": lambda header, body: ({}, checkup.noise(int(header["size"]))),
             "stage": self._stage,
             "submit": self._submit,
             "cancel": self._cancel,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 
-from chutes_jupyter.agent import checkup
+from chutes_jupyter.agent import checkup, wire
 from tests import interpreters
 from tests.agent.rig import agent
 
@@ -30,12 +31,12 @@ def test_a_checkup_and_the_clock(tmp_path: Path, age: str) -> None:
     assert [each for each in os.listdir(root) if each.startswith(".check")] == []
 
 
-def test_bytes_are_sent_as_many_as_asked_for_and_no_more_than_allowed(tmp_path: Path) -> None:
+def test_bytes_are_sent_as_many_as_asked_for_and_as_a_frame_takes(tmp_path: Path) -> None:
     with agent(tmp_path / "root") as worker:
-        assert len(worker.ask("stream", size=3_000_000, seconds=5.0)[1]) == 3_000_000
-        assert worker.ask("stream", size=0, seconds=5.0)[1] == b""
-        assert worker.ask("stream", size=10**12, seconds=0.0)[1] == b""
-        assert len(worker.ask("stream", size=10**12, seconds=60.0)[1]) <= checkup.MOST_BYTES
+        for asked, sent in ((300_000, 300_000), (0, 0), (-1, 0), (10**12, wire.MAX_BODY)):
+            assert len(worker.ask("noise", size=asked)[1]) == sent
+        body = worker.ask("noise", size=300_000)[1]
+        assert len(zlib.compress(body)) > len(body)
 
 
 def test_the_kind_of_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:

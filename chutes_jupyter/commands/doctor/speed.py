@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.commands.doctor.report import Report, milliseconds
@@ -18,6 +19,8 @@ from chutes_jupyter.link import AgentLink
 from chutes_jupyter.replies import Pong, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from chutes_jupyter.config import Worker
     from chutes_jupyter.transports import Transport
 
@@ -26,12 +29,14 @@ _PINGS, _PINGING = 21, 3.0
 _FAR_APART = 5.0
 #: A way that takes longer is felt with every click, in seconds.
 _LONG_WAY = 0.5
-#: So long bytes are sent each way, and so long their arrival is waited for, in seconds.
-_SENDING, _ARRIVING = 1.0, 4.0
-_UP_TO = 32 * 1024 * 1024
-_PIECE = 64 * 1024
-#: Pieces under way at once: enough for a long way, little enough for a narrow one.
-_UNDER_WAY = 16
+#: So long pieces are sent each way, and so long their arrival is waited for, in seconds.
+_SENDING, _ARRIVING = 0.8, 5.0
+#: What comes before counts for less, in seconds: the first pieces go alone.
+_WARM = 0.2
+_PIECE, _ENOUGH = 64 * 1024, 32 * 1024 * 1024
+#: Pieces under way at once, at the most.
+_UNDER_WAY = 32
+_FIRST = asyncio.FIRST_COMPLETED
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ async def measure_width(transport: Transport, worker: Worker, report: Report) ->
         try:
             link = AgentLink(await start_agent(connection, worker), connection.description)
             try:
-                up, down = await _upwards(link), await _downwards(link)
+                there = await _rate(functools.partial(_there, link))
+                back = await _rate(functools.partial(_back, link))
             finally:
                 await link.aclose()
         finally:
@@ -101,39 +107,51 @@ async def measure_width(transport: Transport, worker: Worker, report: Report) ->
             str(error),
         )
         return
-    report.good("throughput", f"{size(up)}/s there, {size(down)}/s back")
+    figure = f"{size(there)}/s there, {size(back)}/s back"
+    if there and back:
+        report.good("throughput", figure)
+    else:
+        report.odd("throughput", figure, f"{size(_PIECE)} took more than {_ARRIVING:.0f} s.")
 
 
-async def _upwards(link: AgentLink) -> int:
-    """Return how many bytes a second arrive at the worker."""
-    data = os.urandom(_PIECE)
+async def _there(link: AgentLink) -> int:
+    await link.request("ping", os.urandom(_PIECE))
+    return _PIECE
+
+
+async def _back(link: AgentLink) -> int:
+    return len((await link.request("noise", size=_PIECE)).body)
+
+
+async def _rate(exchange: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Return how many bytes a second an exchange moves, with ever more of them at a time.
+
+    A narrow way never has many under way, and so is empty again soon.
+    """
     began = time.monotonic()
-    arrived = [0]
-
-    async def send() -> None:
-        while time.monotonic() - began < _SENDING and arrived[0] < _UP_TO:
-            await link.request("ping", data)
-            arrived[0] += len(data)
-
-    senders = [asyncio.ensure_future(send()) for _ in range(_UNDER_WAY)]
+    arrived: list[tuple[float, int]] = []
+    running = {asyncio.ensure_future(exchange())}
     try:
-        with contextlib.suppress(TimeoutError):  # a narrow way: what has arrived counts
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ARRIVING):
-                await asyncio.gather(*senders)
+                while running:
+                    done, running = await asyncio.wait(running, return_when=_FIRST)
+                    now = time.monotonic() - began
+                    arrived += [(now, task.result()) for task in done]
+                    if now < _SENDING and sum(size for _, size in arrived) < _ENOUGH:
+                        wanted = min(_UNDER_WAY, len(running) + 2 * len(done))
+                        more = range(wanted - len(running))
+                        running |= {asyncio.ensure_future(exchange()) for _ in more}
     finally:
-        for sender in senders:
-            sender.cancel()
-        await asyncio.gather(*senders, return_exceptions=True)
-    return int(arrived[0] / (time.monotonic() - began))
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return _speed(arrived)
 
 
-async def _downwards(link: AgentLink) -> int:
-    """Return how many bytes a second arrive from the worker."""
-    began = time.monotonic()
-    arrived = 0
-    frames = link.stream("stream", size=_UP_TO, seconds=_SENDING)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_ARRIVING), contextlib.aclosing(frames):
-            async for frame in frames:
-                arrived += len(frame.body)
-    return int(arrived / (time.monotonic() - began))
+def _speed(arrived: list[tuple[float, int]]) -> int:
+    """Return bytes a second from when each piece had come; the beginning counts for less."""
+    late = [(at, size) for at, size in arrived if at > _WARM]
+    if len(late) > 1:
+        return int(sum(size for _, size in late) / (late[-1][0] - _WARM))
+    return int(sum(size for _, size in arrived) / arrived[-1][0]) if arrived else 0

@@ -227,7 +227,7 @@ def test_notices_name_what_is_not_applied() -> None:
     assert "secret" not in text
     assert "with_maintainer" not in text
     assert "udp is declared (dns)" in text
-    assert "ssh=True" in text
+    assert "ssh" not in text
     assert made().notices() == []
 
 

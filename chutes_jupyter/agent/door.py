@@ -55,7 +55,11 @@ def main(root: str, agent_hash: str, _umask: Optional[int] = None) -> int:
         return _refuse("unknown_job", str(error))
     except (OSError, KeyError, TypeError, ValueError, wire.WireError) as error:
         return _refuse("io", "%s: %s" % (type(error).__name__, error))
-    _write(wire.encode({"ok": True, **session.facts}))
+    try:
+        _write(wire.encode({"ok": True, **session.facts}))
+    except OSError:  # nobody is there any more
+        session.close()
+        return 0
     return _serve(job, session)
 
 

@@ -212,7 +212,14 @@ def _check_open(job: JobDir, spec: Dict[str, Any], label: str) -> None:
     state = log.state
     if state in _OVER or os.path.exists(ended_mark(job)):
         raise Shut("ended", farewell(label, state if state in journal.TERMINAL else ended_as(job)))
-    if state not in _OPEN or not os.path.exists(description(job)):
+    described = os.path.exists(description(job))
+    if state in ("running", "cancelling") and not described:
+        raise Shut(
+            "no_door",
+            "%s has no door: an older chutes_jupyter started it, or the worker's disk was full "
+            "when it started" % label,
+        )
+    if state not in _OPEN or not described:
         raise Shut("not_open", "%s has not started yet: its door opens when it does" % label)
 
 

@@ -8,6 +8,7 @@ import pwd
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from chutes_jupyter import job as jobs_module
+from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import DoorShut
 from chutes_jupyter.job import Job
@@ -153,14 +155,16 @@ def test_files_go_both_ways_byte_for_byte(worker: Worker, submit: Submit, tmp_pa
 
 
 def mounted(*commands: str) -> tuple[str, ...]:
-    """Return what runs a program where root has mounted something else; nothing for others."""
-    if os.getuid() != 0:
-        return ()
+    """Return what runs a program where something else is mounted."""
+    own = () if os.getuid() == 0 else ("--user", "--map-current-user", "--keep-caps")
     script = " && ".join([*commands, 'exec "$@"'])
-    return ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh")
+    return ("unshare", *own, "--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh")
 
 
 def pts(options: str) -> tuple[str, ...]:
+    """Return what runs a program with other terminals, which root alone may mount."""
+    if os.getuid() != 0:
+        return ()
     return mounted(
         f"mount -t devpts -o newinstance,ptmxmode=666,{options} devpts /dev/pts",
         "mount --bind /dev/pts/ptmx /dev/ptmx",
@@ -172,8 +176,8 @@ def surrounded(home: Path, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Make workers whose sshd runs in other surroundings."""
     servers = []
 
-    def make(within: tuple[str, ...], user: User | None = None) -> Worker:
-        server = Sshd.start(user=user.name if user else None, within=within)
+    def make(within: tuple[str, ...], user: User | None = None, extra: str = "") -> Worker:
+        server = Sshd.start(user=user.name if user else None, within=within, extra=extra)
         servers.append(server)
         alias = f"other{len(servers)}"
         add_to_ssh_config(home, server, alias)
@@ -231,6 +235,15 @@ def test_where_sshd_can_give_no_terminal_the_session_goes_on_without(
     assert ssh(job, "echo fine").stdout == "fine\n"
 
 
+def test_a_bash_below_sshd_does_not_undo_it_either(
+    local: Worker, submit: Submit, home: Path
+) -> None:
+    (home / ".bashrc").write_text("export PATH=/usr/bin:/bin\ncd /\n")
+    job = opened(submit, local)
+    told = ssh(job, "pwd; command -v python").stdout.splitlines()
+    assert told == [str(directory(job, local) / "work"), f"{Path(sys.executable).parent}/python"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "dash"])
 def test_start_up_files_of_a_shell_undo_nothing(
     shell: str, local: Worker, submit: Submit, home: Path, tmp_path: Path
@@ -257,7 +270,7 @@ def test_start_up_files_of_a_shell_undo_nothing(
     environment = {**os.environ, "SHELL": path, "TERM": "dumb"}
     typed = 'pwd\npython -c "import sys; print(sys.executable)"\nexit\n'
     done = subprocess.run(
-        ["script", "-qec", f"{shlex.quote(os.sys.executable)} {script}", "/dev/null"],
+        ["script", "-qec", f"{shlex.quote(sys.executable)} {script}", "/dev/null"],
         input=typed,
         env=environment,
         capture_output=True,
@@ -531,6 +544,39 @@ def test_a_job_without_ssh_has_no_door(worker: Worker, submit: Submit) -> None:
         _ = job.ssh_command
 
 
+SSHD_PATHS = ("/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd")
+
+
+def test_a_worker_without_sshd_says_what_is_possible(
+    surrounded: Callable[..., Worker], submit: Submit, tmp_path: Path
+) -> None:
+    # The worker's own server runs from a copy; the files that sessions see are no programs.
+    copy = [f'cp "$1" {tmp_path}/sshd', f'shift && set -- {tmp_path}/sshd "$@"']
+    covers = [f"{{ [ ! -e {path} ] || mount --bind /dev/null {path}; }}" for path in SSHD_PATHS]
+    job = opened(submit, surrounded(mounted(*copy, *covers)))
+    with pytest.raises(DoorShut) as refused:
+        _ = job.ssh_command
+    for words in ("no sshd program", "apt install openssh-server", "chute logs -f", "job.ports"):
+        assert words in str(refused.value)
+    job.cancel()
+    job.wait(PATIENCE)
+    assert job.state == "cancelled"
+
+
+def test_a_folder_that_sshd_misses_is_made(
+    surrounded: Callable[..., Worker], submit: Submit
+) -> None:
+    job = opened(submit, surrounded(mounted("mount -t tmpfs tmpfs /run", "mkdir /run/sshd")))
+    assert ssh(job, "rmdir /run/sshd").returncode == 0
+    assert ssh(job, "stat -c %a /run/sshd").stdout == "755\n"
+
+
+def test_one_session_at_a_time_is_enough(surrounded: Callable[..., Worker], submit: Submit) -> None:
+    job = opened(submit, surrounded((), extra="MaxSessions 1\nAllowTcpForwarding no\nPermitTTY no"))
+    assert ssh(job, "echo one").stdout == "one\n"
+    check_terminal(job)
+
+
 def test_the_port_shows_how_to_get_in(local: Worker, submit: Submit) -> None:
     job = opened(submit, local)
     port = job.ports["ssh"]
@@ -540,3 +586,40 @@ def test_the_port_shows_how_to_get_in(local: Worker, submit: Submit) -> None:
     job.cancel()
     job.wait(PATIENCE)
     assert "has ended" in job.ports["ssh"].notice
+
+
+def test_a_program_that_includes_all_doors_knows_the_job_by_name(
+    local: Worker, submit: Submit, tmp_path: Path
+) -> None:
+    job = opened(submit, local)
+    included = tmp_path / "config"
+    included.write_text(f"Include {files_of(job).parent}/*/config\nHost *\n    User nobody\n")
+    assert run(f"ssh -F {included} {job.label} pwd").stdout.endswith(f"/{job.id}/work\n")
+
+
+def test_the_verb_is_ssh_itself(local: Worker, submit: Submit) -> None:
+    job = opened(submit, local)
+    verb = f"{Path(sys.executable).parent}/jupyter-chute ssh"
+    done = run(f"{verb} {job.label} 'cat; exit 7'", input="through")
+    assert (done.returncode, done.stdout) == (7, "through")
+    done = run(f"{verb} {job.label} -tt tty", input="")
+    assert done.stdout.startswith("/dev/")
+    done = run(f"{verb} nobody-123456")
+    assert (done.returncode, "JobNotFound" in done.stderr) == (1, True)
+    shown: list[str] = []
+    execute(["ssh", job.label], Surroundings(shown.append, "%chute", find=lambda name: name))
+    assert "".join(shown) == f"{job.ssh_command}\n"
+    job.cancel()
+    job.wait(PATIENCE)
+    done = run(f"{verb} {job.label}")
+    assert (done.returncode, f"{job.label} has ended (cancelled)" in done.stderr) == (1, True)
+
+
+def test_cleaning_removes_the_files_of_the_door(local: Worker, submit: Submit) -> None:
+    job = opened(submit, local)
+    here = files_of(job)
+    job.cancel()
+    job.wait(PATIENCE)
+    assert (here / "config").exists()
+    execute(["clean", job.label], Surroundings(lambda text: None))
+    assert not here.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -15,11 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter import bootstrap
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Worker, Workers
+from chutes_jupyter.doorway import DoorFolder, proxy
 from chutes_jupyter.errors import DoorShut
 from chutes_jupyter.job import Job
+from chutes_jupyter.transports import Process, transport_for
+from tests import interpreters
 from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
 from tests.sshd import Sshd, User, make_key
@@ -108,7 +113,7 @@ def session(job: Job, command: str, *words: str) -> Iterator[subprocess.Popen[st
 def test_a_command_lands_in_the_jobs_directory_environment_and_interpreter(
     worker: Worker, submit: Submit
 ) -> None:
-    Workers.load().add(replace(worker, env={"SHARED": 'it\'s "one" $HOME'}))
+    Workers.load().add(replace(worker, env={"SHARED": 'it\'s "seven" $HOME'}))
     facts = "import sys; print(sys.prefix, sys.version)"
     job = opened(submit, worker, f"{facts}\n{WAITS}")
     interpreter = until(lambda: job.logs().splitlines(), "it has printed")
@@ -123,12 +128,16 @@ def test_a_command_lands_in_the_jobs_directory_environment_and_interpreter(
         str(home / "work"),
         *interpreter,
         *interpreter,
-        'it\'s "one" $HOME',
+        'it\'s "seven" $HOME',
         str(home / "tmp"),
         str(home / "output"),
         job.label,
     ]
     assert told.returncode == 7
+    # The worker's environment may hold secrets: it is not among our files for ssh.
+    for path in files_of(job).iterdir():
+        assert b"seven" not in path.read_bytes()
+        assert path.stat().st_mode & 0o077 == 0 or path.suffix == ".pub"
     # What it writes to the outputs arrives as the job's own.
     assert ssh(job, 'umask; echo found > "$CHUTE_OUTPUT_DIR"/note').returncode == 0
     job.cancel()
@@ -293,6 +302,55 @@ def test_what_is_forwarded_reaches_the_workers_own_ports_alone(
     assert "remote port forwarding failed" in refused.stderr
     refused = run(f"ssh -F {config} -W 192.0.2.1:80 {host}", input="")
     assert "administratively prohibited" in refused.stderr
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("find", [interpreters.oldest, interpreters.newest])
+async def test_on_the_oldest_and_the_newest_python_of_the_agent(
+    find: Callable[[], Path], local: Worker, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "candidates", lambda _: [str(find())])
+    job = await asyncio.to_thread(opened, submit, local)
+    words = await asyncio.to_thread(lambda: job.ssh_command.split())
+    # The proxy in this process, so that it finds the same Python as the rest here.
+    told = DoorFolder(Path(words[2]).parent).read()
+    connection = await transport_for(local).connect()
+    process = await bootstrap.start_agent(connection, local, "door")
+    listener = await asyncio.start_server(lambda r, w: splice(r, w, process), "127.0.0.1", 0)
+    await proxy._ask(process, told, "local")
+    port = listener.sockets[0].getsockname()[1]
+    own = f"-o ProxyCommand=none -o Hostname=127.0.0.1 -p {port}"
+    done = await asyncio.to_thread(run, f"{' '.join(words)} {own} 'pwd; exit 7'")
+    assert done.stdout.endswith(f"/{job.id}/work\n"), done.stderr
+    assert done.returncode == 7
+    listener.close()
+    await process.aclose()
+    await connection.aclose()
+
+
+async def splice(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, process: Process
+) -> None:
+    async def upwards() -> None:
+        while data := await reader.read(65536):
+            await process.write(data)
+
+    up = asyncio.ensure_future(upwards())
+    while data := await process.read(65536):
+        writer.write(data)
+    up.cancel()
+    writer.close()
+
+
+def test_nothing_listens_on_the_declared_port(local: Worker, submit: Submit) -> None:
+    job = opened(submit, local)
+    with session(job, "echo here; exec sleep 1000") as running:
+        assert running.stdout
+        assert running.stdout.readline() == "here\n"
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        assert not [row for row in rows if row[1].endswith(f":{2202:04X}") and row[3] == "0A"]
+        # So as many jobs as one likes may declare it.
+        assert ssh(opened(submit, local), "true").returncode == 0
 
 
 # -- who may come in

@@ -128,9 +128,11 @@ def _write(data: bytes) -> None:
 
 def _say(text: str) -> None:
     """Say something on the terminal of `ssh`, which may be in raw mode."""
-    end = "\r\n" if sys.stderr.isatty() else "\n"
+    shown = harmless(text).rstrip("\n") + "\n"
+    if sys.stderr.isatty():
+        shown = "\r" + shown.replace("\n", "\r\n")
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(end.join(["", *harmless(text).splitlines(), ""]).lstrip("\n"))
+        sys.stderr.write(shown)
         sys.stderr.flush()
 
 

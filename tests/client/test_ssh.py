@@ -8,6 +8,7 @@ import os
 import pwd
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def of_job(job: Job) -> list[int]:
 @contextlib.contextmanager
 def session(job: Job, command: str, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A session that runs a command; ended with the test."""
-    line = f"exec {job.ssh_command} {' '.join(words)} {shlex.quote(command)}"
+    line = f"exec {job.ssh_command} {' '.join(words)} {shlex.quote(command) if command else ''}"
     running = subprocess.Popen(
         ["/bin/sh", "-c", line],
         stdin=subprocess.PIPE,
@@ -302,6 +303,14 @@ def test_what_is_forwarded_reaches_the_workers_own_ports_alone(
     assert "remote port forwarding failed" in refused.stderr
     refused = run(f"ssh -F {config} -W 192.0.2.1:80 {host}", input="")
     assert "administratively prohibited" in refused.stderr
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        with session(job, "", f"-W 127.0.0.1:{number}") as running:
+            there, _ = server.accept()
+            with there:
+                there.sendall(b"hello\n")
+                assert running.stdout
+                assert running.stdout.readline() == "hello\n"
 
 
 @pytest.mark.anyio
@@ -629,6 +638,23 @@ def test_a_folder_that_sshd_misses_is_made(
     assert ssh(job, "stat -c %a /run/sshd").stdout == "755\n"
 
 
+def test_a_root_without_a_password_comes_in(
+    surrounded: Callable[..., Worker], submit: Submit, tmp_path: Path
+) -> None:
+    # As in many images: an account that sshd takes for locked unless it asks PAM.
+    rows = [
+        f"{pwd.getpwuid(os.getuid()).pw_name}:!:20000:0:99999:7:::",
+        *(f"{entry.pw_name}:*:20000:0:99999:7:::" for entry in pwd.getpwall() if entry.pw_uid),
+    ]
+    (tmp_path / "shadow").write_text("".join(f"{row}\n" for row in rows))
+    script = tmp_path / "session"
+    words = shlex.join(mounted(f"mount --bind {tmp_path}/shadow /etc/shadow"))
+    script.write_text(f'#!/bin/sh\nexec {words} /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    script.chmod(0o755)
+    job = opened(submit, surrounded((), extra=f"ForceCommand {script}"))
+    assert ssh(job, "grep -c :!: /etc/shadow").stdout == "1\n"
+
+
 def test_one_session_at_a_time_is_enough(surrounded: Callable[..., Worker], submit: Submit) -> None:
     job = opened(submit, surrounded((), extra="MaxSessions 1\nAllowTcpForwarding no\nPermitTTY no"))
     assert ssh(job, "echo one").stdout == "one\n"
@@ -681,3 +707,8 @@ def test_cleaning_removes_the_files_of_the_door(local: Worker, submit: Submit) -
     assert (here / "config").exists()
     execute(["clean", job.label], Surroundings(lambda text: None))
     assert not here.exists()
+
+
+def test_a_host_is_called_by_letters_that_every_ssh_takes(home: Path) -> None:
+    assert DoorFolder.of("3f9c2a" + "0" * 26, "train-3f9c2a").host == "train-3f9c2a"
+    assert DoorFolder.of("3f9c2a" + "0" * 26, "größe-3f9c2a").host == "job-3f9c2a"

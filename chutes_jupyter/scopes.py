@@ -44,6 +44,10 @@ class Walker(ast.NodeVisitor):
     def read(self, name: str, line: int) -> None:
         raise NotImplementedError
 
+    def read_past(self, name: str, line: int) -> None:
+        """A comprehension or class inside reads, at once, a name that is not its own."""
+        self.read(name, line)
+
     def read_inside(self, name: str, line: int, *, explicit: bool) -> None:
         """A function inside reads a name that is not its own; `explicit`: declared global."""
         raise NotImplementedError
@@ -76,6 +80,23 @@ class Walker(ast.NodeVisitor):
         if isinstance(inner, ast.Name):
             self.attributes.setdefault(inner.id, set()).add(".".join(parts))
         self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        called = node.func.id if isinstance(node.func, ast.Name) else ""
+        text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if called in ("exec", "eval") and isinstance(text, str):
+            self._written(text)
+
+    def _written(self, text: str) -> None:
+        """Visit code that is written out in a string, which may run where it stands."""
+        try:
+            tree = ast.parse(text.strip())
+        except (SyntaxError, ValueError):  # it says so when it runs
+            return
+        inside = Scope(self.attributes, set())
+        inside.visit(tree)
+        inside.hand_over(lambda name, line: self.read_inside(name, line, explicit=False))
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.several([node.value, *node.targets])
@@ -169,7 +190,7 @@ class Walker(ast.NodeVisitor):
             inside.several([node.key, node.value])
         else:
             inside.visit(node.elt)
-        inside.hand_over(self.read)
+        inside.hand_over(self.read_past)
         for name in inside.assigned:
             self.bind(name)
 
@@ -245,7 +266,12 @@ class ClassBody(Walker):
 
     def read(self, name: str, line: int) -> None:
         if name not in self.bound | self._own:
-            self._around.read(name, line)
+            self._around.read_past(name, line)
+
+    def read_past(self, name: str, line: int) -> None:
+        # Past the class's own names: those are for its body alone.
+        if name not in self._own:
+            self._around.read_past(name, line)
 
     def read_inside(self, name: str, line: int, *, explicit: bool) -> None:
         if explicit or name not in self._own | {"__class__"}:

@@ -59,7 +59,7 @@ answer = [sorted(results), more]
         ),
     ),
     "processes": Case(
-        "with mp.get_context('fork').Pool(2) as pool:\n    answer = pool.map(square, range(5))",
+        "answer = []\nwith mp.get_context('fork').Pool(2) as pool:\n    answer += pool.map(square, range(5))",
         ("import multiprocessing as mp", "def square(n):\n    return n * n"),
     ),
     "another program": Case(
@@ -72,7 +72,7 @@ answer = [sorted(results), more]
         "log.propagate = False\nlog.info('epoch %d', 3)\nlog.debug('not shown')",
         ("import logging, sys",),
     ),
-    "both streams": Case("import sys\nprint('out', 1, sep='-')\nprint('err', file=sys.stderr)\nsys.stdout.write('end\\n')"),
+    "the error stream": Case("import sys\nprint('err', 1, sep='-', file=sys.stderr)\nsys.stderr.write('end\\n')"),
     "a table as text": Case(
         "print(f'{\"name\":<8}|{\"n\":>4}')\nfor r in rows:\n    print(f\"{r['name']:<8}|{r['n']:>4}\")",
         ("rows = [{'name': 'a', 'n': 1}, {'name': 'b', 'n': 22}]",),

@@ -51,12 +51,12 @@ def misfit(value: object) -> Unfit | None:
         shown = f" ({name})" if isinstance(name, str) else ""
         return Unfit(f"is an open file{shown}", "open it inside the function, or send its content")
     if isinstance(value, types.GeneratorType | types.AsyncGeneratorType | types.CoroutineType):
-        what: dict[type, str] = {
+        begun: dict[type, str] = {
             types.GeneratorType: "a generator",
             types.CoroutineType: "a coroutine",
         }
         return Unfit(
-            f"is {what.get(kind, 'an async generator')}, which has begun in this process",
+            f"is {begun.get(kind, 'an async generator')}, which has begun in this process",
             "send list(…) of it, or make it inside the function",
         )
     top = kind.__module__.partition(".")[0]

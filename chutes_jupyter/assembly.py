@@ -1,41 +1,56 @@
 """What the names in a job function become on the worker.
 
 A module becomes an import statement; a function or class of the notebook, source, with what it
-needs in turn; a JSON value travels as it is when the job is submitted. Everything else is
-refused, all at once and by name.
+needs in turn; a value goes as the codec's bytes, as it is when the job is submitted, and what
+the codec does not take, as a pickle in which code is only named. Everything else is refused,
+all at once and by name.
 """
 
 from __future__ import annotations
 
-import ast
-import builtins
+import functools
 import inspect
 import sys
 import types
 import typing
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.agent import bodies, codec
+from chutes_jupyter import pickles
+from chutes_jupyter.agent import codec
+from chutes_jupyter.agent.units import HIDDEN
 from chutes_jupyter.capture import CapturedCode, from_source
+from chutes_jupyter.definitions import (
+    Parts,
+    bare_function,
+    generated,
+    local_class,
+    pickled,
+    remade,
+    wrapped_function,
+)
 from chutes_jupyter.errors import CaptureError
+from chutes_jupyter.lookup import MISSING, defined, import_of, look_up, role, unwraps
 from chutes_jupyter.models import Port
-from chutes_jupyter.plain import describe, is_plain, problem
+from chutes_jupyter.plain import describe, is_plain
 from chutes_jupyter.sources import (
     Source,
     assignment_source,
     class_source,
     function_source,
-    import_from,
     import_statement,
 )
+from chutes_jupyter.unfit import path_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 #: How much the values of names may take together, in bytes.
-VALUES_LIMIT = 1_000_000
-_MISSING = object()
+VALUES_LIMIT = 100_000_000
+#: Values that are the same wherever they are equal.
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+_FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)
 #: What `typing` makes in a statement, and has no value that could travel.
 _TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType)
 #: The platform's own `os.path`.
@@ -97,7 +112,14 @@ class _Use:
     code: CapturedCode
 
     def __str__(self) -> str:
-        return f"{self.code.filename} line {self.line}"
+        part = self.code.parts.get(self.name)
+        return f"{self.code.filename} line {self.line}" if part is None else part.where
+
+    @property
+    def shown(self) -> str:
+        """What people call what it means."""
+        part = self.code.parts.get(self.name)
+        return self.name if part is None else part.shown()
 
 
 @dataclass
@@ -106,12 +128,16 @@ class _Assembly:
     roots: list[CapturedCode]
     chute: object
     imports: list[str] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, bytes] = field(default_factory=dict)
     chute_names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._definitions: dict[str, CapturedCode] = {}
         self._bound: dict[str, Any] = {}
+        #: The name of what is bound already, by its identity, with a hold on it.
+        self._names: dict[int, tuple[str, Any]] = {}
+        #: The hidden names that were given out, likewise.
+        self._hidden: dict[int, tuple[str, Any]] = {}
         self._refused: list[str] = []
         #: What the roots so far bind on every way, and what any of them may bind.
         self._given: set[str] = set()
@@ -177,8 +203,8 @@ class _Assembly:
 
     def _need(self, use: _Use) -> None:
         """Take a name, or note why it can't travel."""
-        value = _look_up(use.name, use.code)
-        if value is _MISSING or self._is_own(value):
+        value = look_up(use.name, use.code)
+        if value is MISSING or self._is_own(value):
             return
         if use.name in self._bound:
             known = self._bound[use.name]
@@ -191,38 +217,88 @@ class _Assembly:
 
     def _offer(self, use: _Use) -> None:
         """Take a name that is hardly needed, if that costs nothing."""
-        value = _look_up(use.name, use.code)
-        if value is not _MISSING and use.name not in self._bound and is_plain(value):
+        value = look_up(use.name, use.code)
+        if value is not MISSING and use.name not in self._bound and is_plain(value):
             self._bound[use.name] = value
-            self.values[use.name] = value
+            self.values[use.name] = codec.dumps(value)
 
     def _is_own(self, value: object) -> bool:
         code = getattr(value, "code", None)
-        return _role(value) == "job" and any(code is root for root in self.roots)
+        return role(value) == "job" and any(code is root for root in self.roots)
 
     def _add(self, use: _Use, value: Any) -> None:
         if value is self.chute and value is not None:
             self.chute_names.append(use.name)
-        elif _role(value):
-            self._refuse(use, f"{use.name} is {_ROLES[_role(value)]}")
+        elif role(value):
+            self._refuse(use, f"{use.shown} is {_ROLES[role(value)]}")
         elif isinstance(value, types.ModuleType):
             self._add_module(use, value)
-        elif problem(value, use.name) is None:
-            self.values[use.name] = value
         elif isinstance(value, Port):
             self.imports.append("from chutes_jupyter import Port")
-            self._add_source(use, Source(f"{use.name} = {value!r}\n", use.code.filename, 1))
-        elif self._is_home(value):
-            self._add_definition(use, value)
+            source = Source(f"{use.name} = {value!r}\n", use.code.filename, 1)
+            self._take_definition(from_source("def", use.name, source, None, namespace={}))
+        elif type(value) in _ATOMS:
+            self.values[use.name] = codec.dumps(value)
+        elif id(value) in self._names:
+            # The same object stays the same, whatever it is called.
+            known = self._names[id(value)][0]
+            self._take_definition(generated(use.name, f"{use.name} = {known}\n", self._parts(use)))
         else:
-            self._add_import(use, value)
+            self._names[id(value)] = (use.name, value)
+            if self._is_home(value):
+                self._add_definition(use, value)
+            else:
+                self._add_value(use, value)
+
+    def _add_value(self, use: _Use, value: Any) -> None:
+        try:
+            self.values[use.name] = codec.dumps(value)
+        except codec.CodecError:
+            # As the person wrote it, if possible: where a library keeps a thing may change.
+            statement = import_statement(use.name, value, use.code.namespace)
+            statement = statement or import_of(value, use.name)
+            if statement is not None:
+                self._import(statement)
+            elif use.name == "get_ipython":
+                reason = "get_ipython is IPython's, and the worker has only Python; for commands "
+                self._refuse(use, reason + "there is subprocess.run")
+            else:
+                self._add_pickle(use, value)
+
+    def _add_pickle(self, use: _Use, value: Any) -> None:
+        parts = self._parts(use)
+        references: list[str] = []
+
+        def reference(part: Any) -> str | None:
+            name = refer(part)
+            if name is not None:
+                references.append(name)
+            return name
+
+        def refer(part: Any) -> str | None:
+            if id(part) in self._names and part is not value:
+                return self._names[id(part)][0]
+            code = isinstance(part, types.ModuleType) or bool(role(part)) or self._is_home(part)
+            if not code:
+                return None
+            return parts.take(part, path_to(value, part) or f" ({describe(part)})")
+
+        try:
+            data = pickles.dumps(value, reference)
+        except pickles.Unpicklable as error:
+            path = path_to(value, error.part)
+            if not path and error.part is not value:
+                path = f" (in it: {describe(error.part)})"
+            self._refuse(use, f"{use.shown}{path} {error.why.reason}: {error.why.advice}")
+            return
+        self._take_definition(pickled(use.name, data, references, parts))
 
     def _add_module(self, use: _Use, module: types.ModuleType) -> None:
         name = "os.path" if module.__name__ in _PATH_MODULES else module.__name__
         known = sys.modules.get(module.__name__)
         if known is not module or name == "__main__":
             self._refuse(
-                use, f"{use.name} is a module that can't be imported by its name, {name!r}"
+                use, f"{use.shown} is a module that can't be imported by its name, {name!r}"
             )
             return
         for attribute in sorted(use.code.names.attributes.get(use.name, ())):
@@ -251,61 +327,88 @@ class _Assembly:
         if isinstance(value, (type, *_TYPING)):
             names = {home.get("__name__") for home in homes} | {"__main__"}
             return value.__module__ in names
-        inner = inspect.unwrap(value) if callable(value) else value
+        if not isinstance(value, _FUNCTIONS) and not unwraps(value):
+            return False
+        function: Any = value
+        inner = inspect.unwrap(function)
         if not isinstance(inner, types.FunctionType):
             return False
         return inner.__module__ == "__main__" or any(inner.__globals__ is home for home in homes)
 
+    def _parts(self, use: _Use) -> Parts:
+        return Parts(self._hide, lambda: use.shown, str(use), use.code.namespace)
+
+    def _hide(self, key: object) -> str:
+        """Return the hidden name that stands for an object."""
+        if id(key) not in self._hidden:
+            self._hidden[id(key)] = (f"{HIDDEN}{len(self._hidden)}__", key)
+        return self._hidden[id(key)][0]
+
     def _add_definition(self, use: _Use, value: Any) -> None:
-        function = None
         try:
-            if isinstance(value, (type, *_TYPING)):
-                source = self._class_source(use, value)
-                defines = _defined(source) or use.name
+            code = remade(use.name, value, self._parts(use))
+            if code is None and isinstance(value, (type, *_TYPING)):
+                code = self._class_code(use, value)
+            elif code is None:
+                code = self._function_code(use, value)
+            if code is None:
+                what = f"{use.shown} is {describe(value)} whose source can't be found"
+                self._refuse(use, f"{what}: define it in a cell or a file")
             else:
-                function = inspect.unwrap(value)
-                source = function_source(function, use.name)
-                anonymous = function.__name__ == "<lambda>"
-                defines = use.name if anonymous else function.__code__.co_name
-            if source is None:
-                self._refuse(use, f"{use.name} is {describe(value)} whose source can't be found")
-            else:
-                self._add_source(use, source, function, defines)
+                self._take_definition(code)
         except CaptureError as error:
-            self._refuse(use, f"{use.name}: {error}")
+            self._refuse(use, f"{use.shown}: {error}")
 
-    def _class_source(self, use: _Use, value: Any) -> Source | None:
+    def _function_code(self, use: _Use, value: Any) -> CapturedCode | None:
+        function = inspect.unwrap(value)
+        itself = isinstance(value, types.FunctionType) and self._is_home_code(value)
+        source = function_source(value if itself else function, use.name)
+        if source is None:
+            return None
+        if not itself:
+            return wrapped_function(use.name, source, function, self._parts(use))
+        bare = bare_function(use.name, source, value, self._parts(use))
+        alone = value.__closure__ or "<locals>" in value.__qualname__
+        if alone or not bare.more or self._would_take(bare):
+            return bare
+        # A default or an attribute that can't travel: there, too, its source may make one.
+        function = inspect.unwrap(value)
+        again = source if function is value else function_source(function, use.name)
+        if again is None:
+            return bare
+        defines = function.__code__.co_name
+        return from_source("def", use.name, again, function, defines=defines)
+
+    def _is_home_code(self, function: types.FunctionType) -> bool:
+        homes = [root.namespace for root in self.roots]
+        around = function.__globals__
+        return around.get("__name__") == "__main__" or any(around is home for home in homes)
+
+    def _would_take(self, code: CapturedCode) -> bool:
+        """Whether nothing that a definition needs would be refused."""
+        trial = copy(self)
+        for name in ("imports", "values", "chute_names", "_definitions", "_bound"):
+            setattr(trial, name, copy(getattr(self, name)))
+        for name in ("_names", "_hidden", "_refused", "_given"):
+            setattr(trial, name, copy(getattr(self, name)))
+        trial._take_definition(code)
+        return len(trial._refused) == len(self._refused)
+
+    def _class_code(self, use: _Use, value: Any) -> CapturedCode | None:
         around = use.code.namespace
-        if not isinstance(value, type):
-            return assignment_source(use.name, around)
-        if "<locals>" in value.__qualname__:
-            raise CaptureError("it is defined inside a function; define it at the top level")
-        home = getattr(sys.modules.get(value.__module__), "__dict__", around)
-        found = class_source(value, around) or class_source(value, home)
-        return found or assignment_source(use.name, around)  # a named tuple
-
-    def _add_source(
-        self,
-        use: _Use,
-        source: Source,
-        function: types.FunctionType | None = None,
-        defines: str = "",
-    ) -> None:
-        around = use.code.namespace
-        code = from_source("def", use.name, source, function, namespace=around, defines=defines)
-        self._take_definition(code)
-
-    def _add_import(self, use: _Use, value: Any) -> None:
-        # As the person wrote it, if possible: where a library really keeps a thing may change.
-        statement = import_statement(use.name, value, use.code.namespace)
-        statement = statement or _import_of(value, use.name)
-        if statement is not None:
-            self._import(statement)
-        elif use.name == "get_ipython":
-            reason = "get_ipython is IPython's, and the worker has only Python; for commands "
-            self._refuse(use, reason + "there is subprocess.run")
+        if isinstance(value, type):
+            home = getattr(sys.modules.get(value.__module__), "__dict__", around)
+            source = class_source(value, around) or class_source(value, home)
+            if source is not None and "<locals>" in value.__qualname__:
+                return local_class(use.name, source, value, home, self._parts(use))
         else:
-            self._refuse(use, problem(value, use.name) or "")
+            source = None
+        called = value.__name__ if use.name.startswith(HIDDEN) else use.name
+        source = source or assignment_source(called, around)  # a named tuple, a type variable
+        if source is None:
+            return None
+        defines = defined(source) or called
+        return from_source("def", use.name, source, None, namespace=around, defines=defines)
 
     # Refusing
 
@@ -321,7 +424,7 @@ class _Assembly:
                 f'Pass it as job data ({self.job}.submit(x=…), read as job_data["x"]), or make '
                 "it inside the function."
             )
-        sizes = {name: self._size(name) for name in self.values}
+        sizes = self.sizes()
         if sum(sizes.values()) > VALUES_LIMIT:
             largest = max(sizes, key=sizes.__getitem__)
             shown = ", ".join(
@@ -333,57 +436,16 @@ class _Assembly:
                 f"({self.job}.submit({largest}={largest})), or make it inside the function."
             )
 
-    def _size(self, name: str) -> int:
-        try:
-            return len(codec.dumps(self.values[name], name))
-        except codec.CodecError as error:
-            raise CaptureError(str(error)) from error
+    def sizes(self) -> dict[str, int]:
+        """Return how many bytes the values take, by what people call them."""
+        found = {name: len(data) for name, data in self.values.items()}
+        for name, code in self._definitions.items():
+            if code.kind == "pickle":
+                found[name] = len(code.more["data"])
+        return {self._shown(name): size for name, size in found.items()}
 
-
-def _look_up(name: str, code: CapturedCode) -> Any:
-    """Return what a name means in some code, or `_MISSING` where the worker has it by itself."""
-    if name in code.closure:
-        return code.closure[name]
-    value = code.namespace.get(name, _MISSING)
-    builtin = getattr(builtins, name, _MISSING)
-    if builtin is _MISSING or value is _MISSING:
-        return value
-    inner = inspect.unwrap(value) if callable(value) else value
-    # IPython puts its own `open`, `exit` and `quit` among a notebook's names.
-    same = inner is builtin or type(value).__module__.startswith("IPython.")
-    return _MISSING if same else value
-
-
-def _role(value: object) -> str:
-    """Return what a value of ours is: ``chute``, ``job`` or nothing."""
-    return str(getattr(type(value), "__chute_role__", ""))
-
-
-def _import_of(value: object, name: str) -> str | None:
-    """Return the statement that imports a value from where it says it is."""
-    qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    for module in (getattr(value, "__module__", None), type(value).__module__):
-        for attribute in (qualname, name):
-            if _is_at(value, module, attribute):
-                return import_from(str(module), str(attribute), name)
-    return None
-
-
-def _is_at(value: object, module: str | None, attribute: str | None) -> bool:
-    """Whether ``module.attribute`` is that value, in a module that can be imported."""
-    if not module or not attribute or module == "__main__" or "<" in attribute:
-        return False
-    found: Any = sys.modules.get(module)
-    for part in attribute.split("."):
-        found = inspect.getattr_static(found, part, None)
-        if found is None:
-            return False
-    return found is value
-
-
-def _defined(source: Source | None) -> str:
-    """Return the name of the class that some source defines."""
-    if source is None:
-        return ""
-    node = bodies.parse(source.text, source.filename).body[-1]
-    return node.name if isinstance(node, ast.ClassDef) else ""
+    def _shown(self, name: str) -> str:
+        for code in self._definitions.values() if name.startswith(HIDDEN) else ():
+            if name in code.parts:
+                return code.parts[name].shown()
+        return name

@@ -13,7 +13,7 @@ import keyword
 import re
 import types
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chutes_jupyter.agent import bodies
 from chutes_jupyter.errors import CaptureError, SpecError
@@ -23,7 +23,7 @@ from chutes_jupyter.sources import Source, function_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CapturedCode", "capture_cell", "capture_function", "check_name", "from_source"]
+__all__ = ["CapturedCode", "Part", "capture_cell", "capture_function", "check_name", "from_source"]
 
 JOB_PARAMS = "self, **job_data"
 HOOK_PARAMS = "self"
@@ -34,6 +34,16 @@ _EXAMPLES = {
 _SYNTAX = {"job": "must take self and **job_data, and nothing else", "hook": "must take only self"}
 #: How a line begins, or goes on after ``=``, that only IPython understands.
 _IPYTHON = re.compile(r"\s*([%!?]|[\w.,\s]+=\s*[%!])|.*\?\s*$")
+
+
+class Part(NamedTuple):
+    """Something that has no name of its own: what a cell holds, or a default."""
+
+    value: Any
+    #: Returns what people call it: ``train.__defaults__[0]``.
+    shown: Callable[[], str]
+    #: Where the code is that needs it.
+    where: str
 
 
 @dataclass(frozen=True)
@@ -64,9 +74,13 @@ class CapturedCode:
         Whether ``from __future__ import annotations`` is in force.
     defines : str
         The name that the source itself binds, where that is another than `name`.
+    parts : mapping
+        What it needs that has no name of its own, by the hidden names that stand for it.
+    more : mapping
+        What else the unit says of it: see the agent's `units`.
     """
 
-    kind: Literal["job", "hook", "def"]
+    kind: Literal["job", "hook", "def", "pickle"]
     name: str
     source: str
     filename: str
@@ -79,9 +93,13 @@ class CapturedCode:
     drop_decorators: int = 0
     future: bool = False
     defines: str = ""
+    parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
+    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def unit(self) -> dict[str, Any]:
         """Return the unit as the payload has it."""
+        if self.kind == "pickle":
+            return {"kind": "pickle", "name": self.name, **self.more}
         return {
             "kind": self.kind,
             "name": self.name,
@@ -93,6 +111,7 @@ class CapturedCode:
             "params": self.params,
             "drop_decorators": self.drop_decorators,
             "future": self.future,
+            **self.more,
         }
 
 
@@ -216,8 +235,12 @@ def from_source(
     namespace: Mapping[str, Any] | None = None,
     drop: int = 0,
     defines: str = "",
+    closed: bool = True,
 ) -> CapturedCode:
-    """Return the captured code of a definition whose source is known."""
+    """Return the captured code of a definition whose source is known.
+
+    With `closed` its closure becomes globals there.
+    """
     around = function.__globals__ if function is not None else (namespace or {})
     has_future = around.get("annotations") is future.annotations
     if function is not None:
@@ -233,7 +256,7 @@ def from_source(
         first_line=source.first_line,
         names=find_names(tree),
         namespace=around,
-        closure=closure_of(function) if function is not None else {},
+        closure=closure_of(function) if closed and function is not None else {},
         drop_decorators=drop,
         future=has_future,
         defines=defines,
@@ -251,7 +274,7 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     found = {}
     for name, cell in cells:
-        if name == "__class__" or _rebinds(function, name):
+        if name == "__class__" or rebinds(function, name):
             what = "calls super()" if name == "__class__" else f"changes {name!r} (nonlocal)"
             raise CaptureError(
                 f"{function.__qualname__} {what}, which belongs to what is around it and can't "
@@ -264,7 +287,7 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
     return found
 
 
-def _rebinds(function: types.FunctionType, name: str) -> bool:
+def rebinds(function: types.FunctionType, name: str) -> bool:
     """Whether the function, or one inside it, binds a variable of the function around it."""
 
     def search(code: types.CodeType) -> bool:

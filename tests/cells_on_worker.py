@@ -297,7 +297,9 @@ def check_load_makes_main():
         unit("job", "train", "import pickle\nreturn pickle.loads(pickle.dumps(C())).get(), __name__\n",
              cell=True, params="self, **job_data"),
     ]  # fmt: skip
-    loaded = cells.load(payload(units, imports=["import math as m"], values={"base": 41}))
+    loaded = cells.load(
+        payload(units, imports=["import math as m"], values={"base": codec.dumps(41)})
+    )
     assert sys.modules["__main__"] is loaded.module
     assert asyncio.run(loaded.job(None)) == (42, "__main__")
     assert not hasattr(loaded.module, "train")
@@ -316,7 +318,7 @@ def check_hooks_are_in_order():
         hook("c", -1, True),
     ]
     job = unit("job", "train", "def train(self): return order\n")
-    loaded = cells.load(payload([*units, job], values={"order": []}))
+    loaded = cells.load(payload([*units, job], values={"order": codec.dumps([])}))
     for each in loaded.hooks:
         found = each(None)
         if found is not None:
@@ -484,6 +486,6 @@ def main():
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from chutes_jupyter.agent import bodies, cells
+    from chutes_jupyter.agent import bodies, cells, codec
 
     main()

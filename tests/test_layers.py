@@ -34,6 +34,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "scopes",
         "sources",
         "assembly",
+        "definitions",
+        "lookup",
+        "pickles",
+        "unfit",
         "plain",
         "capture",
         "images",
@@ -57,11 +61,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
         ("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets", "zmq"), NOTEBOOK
     ),
     **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
-    # Whoever unpickles what a worker sent runs its code.
+    # Whoever unpickles what a worker sent runs its code. One module writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
+    "pickle": ("pickles",),
 }
 
 # The agent is standard library alone; the codec's arrays take these where a worker has them.
+# The job's own process reads what the notebook pickled; nothing else may, and no client at all.
+UNPICKLES = "agent.unpickle"
 LATE_IN_AGENT = {"agent.arrays": {"numpy"}}
 
 
@@ -148,6 +155,8 @@ def violations(module: str, found: list[Import]) -> list[str]:
         where = f"{module or '__init__'}:{item.line} imports {item.target}"
         if within(module, ("agent",)):
             broken += [f"{where}: {why}" for why in agent_faults(module, item)]
+        elif within(item.target, (f"{PACKAGE}.{UNPICKLES}",)):
+            broken.append(f"{where}: that unpickles, and is the job's alone")
         elif item.target.partition(".")[0] == PACKAGE:
             above = layer_of(item.target[len(PACKAGE) + 1 :])
             if above is None or above > layer:
@@ -159,6 +168,8 @@ def violations(module: str, found: list[Import]) -> list[str]:
 
 def agent_faults(module: str, item: Import) -> list[str]:
     top = item.target.partition(".")[0]
+    if top in ("pickle", "marshal", "shelve") and module != UNPICKLES:
+        return ["that is not this module's to import"]
     if item.relative and item.target.startswith(f"{PACKAGE}.agent."):
         return []
     if top in LATE_IN_AGENT.get(module, ()):
@@ -229,6 +240,9 @@ BROKEN = [
     ("mirror", "import jupyter_server", "not this module's"),
     ("job", "if TYPE_CHECKING:\n    import ipywidgets", "not this module's"),
     ("kernel.panel", "import pickle", "not this module's"),
+    ("job", "from chutes_jupyter.agent.unpickle import unpickle", "the job's alone"),
+    ("job", "from chutes_jupyter.agent import unpickle", "the job's alone"),
+    ("agent.codec", "import pickle", "not this module's"),
     ("agent.serve", "import httpx", "standard library alone"),
     ("agent.serve", "from chutes_jupyter.errors import ChuteError", "standard library alone"),
     ("agent.serve", "from chutes_jupyter.agent import wire", "imports itself relatively"),
@@ -243,6 +257,8 @@ SOUND = [
     ("client", "from chutes_jupyter.agent import wire\nfrom .link import AgentLink"),
     ("kernel.panel", "import ipywidgets\nfrom ..job import Job"),
     ("", "from chutes_jupyter import cli"),
+    ("pickles", "import pickle"),
+    ("agent.unpickle", "import pickle"),
 ]
 
 

@@ -20,8 +20,10 @@ from typing import (
     Iterator,
     List,
     MutableMapping,
+    NamedTuple,
     Optional,
     Set,
+    Tuple,
     Union,
 )
 
@@ -108,6 +110,7 @@ def definition(
     first_line: int = 1,
     drop_decorators: int = 0,
     future: bool = False,
+    around: Optional["Around"] = None,
 ) -> types.CodeType:
     """Return module code from source that defines something, indented or not.
 
@@ -121,12 +124,73 @@ def definition(
         How many of the outermost decorators of the last function to leave out.
     future : bool
         Whether ``from __future__ import annotations`` is in force around it.
+    around : Around, optional
+        The function that it was defined in, of which nothing else is left.
     """
     tree = parse(source, filename, first_line)
     if drop_decorators:
         function = [node for node in tree.body if isinstance(node, _FUNCTIONS)][-1]
         del function.decorator_list[:drop_decorators]
+    if around is not None:
+        around.put(tree)
     return _compile(tree, filename, future)
+
+
+#: What a function is called that stands for the one around a definition.
+FACTORY = "__chute_factory__"
+
+
+class Around(NamedTuple):
+    """What a definition has from a function around it, so that only its own lines are run.
+
+    Parameters
+    ----------
+    defines : str
+        The name that the definition binds.
+    free : tuple of str
+        The variables of the function around it that it uses.
+    bare : bool
+        Whether decorators and defaults are left out: what they made is known by value.
+    bases : tuple of str
+        The names of a class's bases, in place of the expressions.
+    """
+
+    defines: str
+    free: Tuple[str, ...] = ()
+    bare: bool = False
+    bases: Tuple[str, ...] = ()
+
+    def put(self, tree: ast.Module) -> None:
+        """Put the code that defines something into a function that returns it."""
+        if self.bare:
+            strip(tree)
+        last: Any = tree.body[-1]
+        if self.bases:
+            load = ast.Load()
+            last.bases = [ast.copy_location(ast.Name(name, load), last) for name in self.bases]
+        head: Any = ast.parse("def %s(%s): return %s" % (FACTORY, ", ".join(self.free), FACTORY))
+        ast.increment_lineno(head, last.lineno - 1)
+        factory = head.body[0]
+        factory.body[0].value.id = self.defines
+        factory.body[:0] = tree.body
+        if self.defines not in self.free:
+            # A function that calls itself finds itself where it did.
+            own = ast.copy_location(ast.Global([self.defines]), factory)
+            factory.body.insert(0, own)
+        tree.body = [factory]
+
+
+def strip(tree: ast.Module) -> None:
+    """Take decorators and defaults from a definition; each default becomes None."""
+    node: Any = tree.body[-1]
+    if isinstance(node, ast.Assign):
+        node = node.value
+    else:
+        node.decorator_list = []
+    for arguments in (node.args.defaults, node.args.kw_defaults):
+        for position, default in enumerate(arguments):
+            if default is not None:
+                arguments[position] = ast.copy_location(ast.Constant(None), default)
 
 
 def bound_names(source: str, filename: str, first_line: int = 1) -> Set[str]:

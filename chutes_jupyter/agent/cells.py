@@ -8,7 +8,9 @@ import sys
 import types
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+from . import codec
 from .bodies import cell_function, definition
+from .units import Maker
 
 __all__ = ["Loaded", "cell_function", "definition", "load"]
 
@@ -28,8 +30,9 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
     Parameters
     ----------
     payload : dict
-        What the client assembled: ``imports``, ``values``, ``units``, ``job``, and
-        ``chute_names``, the names under which the function knows its own chute.
+        What the client assembled: ``imports``, ``values`` (each as the codec's bytes),
+        ``units``, ``job``, and ``chute_names``, the names under which the function knows its
+        own chute.
     chute : object
         What the function and its hooks get as ``self``.
 
@@ -44,50 +47,35 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
     namespace["display"] = _display
     sys.modules[module.__name__] = module
     for unit in payload["units"]:
-        _remember(unit["filename"], unit["first_line"], unit["source"])
+        if unit.get("filename"):
+            _remember(unit["filename"], unit["first_line"], unit["source"])
     for statement in payload["imports"]:
         _import(statement, namespace)
-    namespace.update(payload["values"])
+    for name, data in payload["values"].items():
+        namespace[name] = _value(name, data)
     namespace.update(dict.fromkeys(payload.get("chute_names", ()), chute))
 
     job: Optional[Callable[..., Any]] = None
     hooks = []
+    maker = Maker(namespace)
     for unit in payload["units"]:
-        function = _run_unit(unit, namespace)
+        function = maker.make(unit)
         if unit["kind"] == "hook":
             hooks.append((unit["priority"], function))
         elif unit["kind"] == "job":
             job = function
     if job is None:
         raise ValueError("the payload holds no job function")
+    maker.finish()
     hooks.sort(key=lambda pair: pair[0])
     return Loaded(module, job, [function for _, function in hooks])
 
 
-def _run_unit(unit: Dict[str, Any], namespace: Dict[str, Any]) -> Any:
-    """Run one unit and return what it defines."""
-    source, filename, first_line = unit["source"], unit["filename"], unit["first_line"]
-    future = unit.get("future", False)
-    name = unit["name"]
-    defined = unit.get("defines", name)
-    if unit.get("cell"):
-        code = cell_function(source, defined, unit["params"], filename, first_line, future)
-    else:
-        drop = unit.get("drop_decorators", 0)
-        code = definition(source, filename, first_line, drop, future)
-    before = namespace.get(defined, namespace)
-    exec(code, namespace)  # noqa: S102  # running the person's code is the job
-    value = namespace[defined]
-    if unit.get("cell") or defined != name:
-        # The cell's function has no name in the kernel, and a function that the notebook
-        # knows by another name must not take that of another one.
-        if before is namespace:
-            del namespace[defined]
-        else:
-            namespace[defined] = before
-    if not unit.get("cell"):
-        namespace[name] = value
-    return value
+def _value(name: str, data: bytes) -> Any:
+    try:
+        return codec.loads(data)
+    except codec.CodecError as error:
+        raise codec.CodecError("%s: %s" % (name, error)) from error
 
 
 def _import(statement: str, namespace: Dict[str, Any]) -> None:

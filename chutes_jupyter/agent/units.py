@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from .bodies import FACTORY, Around, cell_function, definition
 
 #: How the names begin that the client makes up for what has none.
-HIDDEN = "__chute_"
+HIDDEN = "__chute_part_"
 
 
 class Maker:

@@ -129,6 +129,19 @@ def test_an_exception_is_failed_with_the_cells_own_lines(worker: Agent) -> None:
     assert "asyncio" not in trace
 
 
+def test_files_that_the_function_leaves_open_are_written_whole(worker: Agent) -> None:
+    # Their numbers are those of what the supervisor, whose copy this process was, had open.
+    source = (
+        "import os\nfolder = job_data['output_dir']\n"
+        "files = [open(os.path.join(folder, str(n)), 'w') for n in range(40)]\n"
+        "for file in files:\n    file.write('kept')\n"
+    )
+    job = worker.start(source)
+    assert worker.end(job)["state"] == "succeeded"
+    assert files(worker, job) == {str(n): b"kept" for n in range(40)}
+    assert worker.log(job) == b""
+
+
 def test_sys_exit_is_failed_and_says_so(worker: Agent) -> None:
     end = worker.end(worker.start("import sys; sys.exit(3)"))
     assert (end["state"], end["reason"]) == ("failed", "the function called sys.exit(3)")

@@ -1,0 +1,78 @@
+"""Cells as people write them mean the same as a job as in the kernel, on three Pythons."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import interpreters
+from tests.corpus.cases import Case
+from tests.corpus.run import CASES, fits
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PYTHONS = ("this", "oldest", "newest")
+
+
+def python(which: str) -> str:
+    """Return the worker's Python: the notebook's own, the oldest from 3.9 on, or the newest."""
+    if which == "this":
+        return sys.executable
+    if which == "newest":
+        return str(interpreters.newest())
+    return str(next(p for version, p in interpreters.interpreters().items() if version >= (3, 9)))
+
+
+def outcomes(which: str) -> dict[str, dict[str, Any]]:
+    """Run every case with one Python of the worker, in a process and a home of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        home.mkdir()
+        personal = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.corpus.run", python(which), folder],
+            env={
+                **os.environ,
+                **{name: str(home / name.lower()) for name in personal},
+                "HOME": str(home),
+                "PYTHONPATH": str(REPOSITORY),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def difference(case: Case, found: dict[str, Any]) -> Any:
+    """Return what is not as it must be with a case, or None."""
+    if case.refused:
+        said = found["job"].get("refused", "nothing was refused")
+        return None if case.refused in said else found["job"]
+    return None if found["job"] == found["kernel"] else found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("which", PYTHONS)
+def test_cells_mean_as_jobs_what_they_mean_in_the_kernel(which: str) -> None:
+    expected = {name for name, case in CASES.items() if fits(case, python(which))}
+    found = outcomes(which)
+    assert set(found) == expected
+    wrong = {name: difference(CASES[name], each) for name, each in found.items()}
+    assert {name: what for name, what in wrong.items() if what is not None} == {}
+
+
+def test_every_case_runs_somewhere_and_they_are_enough() -> None:
+    ran = {n for which in PYTHONS for n, case in CASES.items() if fits(case, python(which))}
+    assert ran == set(CASES)
+    assert sum(not case.refused for case in CASES.values()) >= 60

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from chutes_jupyter.agent import bodies
 from chutes_jupyter.errors import CaptureError, SpecError
 from chutes_jupyter.names import Names, find_names
+from chutes_jupyter.shelllines import translated
 from chutes_jupyter.sources import Source, function_source
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def capture_cell(
     params = JOB_PARAMS if kind == "job" else HOOK_PARAMS
     called = "setup" if name is None else name
     has_future = namespace.get("annotations") is future.annotations
+    written, source = source, translated(source)
     try:
         tree = bodies.parse(source, filename, first_line)
         itself = bodies.sole_function(tree, name)
@@ -183,6 +185,7 @@ def capture_cell(
         cell=itself is None,
         params=params,
         future=has_future,
+        more={} if source == written else {"written": written},
     )
 
 
@@ -365,7 +368,8 @@ def _explained(error: SyntaxError, source: str, first_line: int) -> SyntaxError:
     if not _IPYTHON.match(line):
         return error
     message = (
-        f"{line.strip()!r} is IPython's own and the worker has only Python. For a command write "
-        'subprocess.run(["ls", "-l"], check=True); leave other magics out'
+        f"{line.strip()!r} is IPython's own and the worker has only Python. Of IPython's lines a "
+        "job may have !commands, %time, %%time at its beginning, %pip and %matplotlib; leave "
+        "others out"
     )
     return SyntaxError(message, (error.filename, error.lineno, error.offset, line))

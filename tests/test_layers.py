@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "portal",
         "names",
         "scopes",
+        "shelllines",
         "sources",
         "assembly",
         "definitions",

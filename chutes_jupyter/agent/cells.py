@@ -48,7 +48,8 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
     sys.modules[module.__name__] = module
     for unit in payload["units"]:
         if unit.get("filename"):
-            _remember(unit["filename"], unit["first_line"], unit["source"])
+            # As it was written, where lines of IPython's became Python.
+            _remember(unit["filename"], unit["first_line"], unit.get("written") or unit["source"])
     for statement in payload["imports"]:
         _import(statement, namespace)
     for name, data in payload["values"].items():

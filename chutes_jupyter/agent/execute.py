@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, faults, raised, space
+from . import cells, codec, faults, raised, shell, space
 from .journal import write_bytes
 
 
@@ -175,7 +175,9 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
     task = loop.create_task(way())
     link.listen(chute.cancel_event.set, lambda: _cancel(loop, task))
     try:
-        return loop.run_until_complete(task)
+        value = loop.run_until_complete(task)
+        shell.stop()
+        return value
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

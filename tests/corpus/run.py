@@ -40,6 +40,7 @@ class Kernel:
         self.shell = InteractiveShell.instance(config=config)
         self.shell.builtin_trap.activate()
         self.shell.system = self.shell.system_piped  # type: ignore[method-assign]  # a kernel's
+        self.shell.enable_gui = lambda gui=None: None  # type: ignore[method-assign]  # likewise
         # What a cell shows of its last line is no part of what it prints.
         self.shell.ast_node_interactivity = "none"
 
@@ -70,7 +71,8 @@ class Kernel:
             done = self.shell.run_cell(case.cell, store_history=True)
         error = done.error_before_exec or done.error_in_exec
         return {
-            "printed": printed.getvalue(),
+            # The kernel gives commands a terminal of their own.
+            "printed": printed.getvalue().replace("\r\n", "\n"),
             "error": told(error) if error else None,
             "answer": repr(self.shell.user_ns.get("answer"))
             if case.answers and not error

@@ -15,6 +15,7 @@ ChuteError
 │   │       └── ChangedHostKey   not the key that is on record
 │   ├── ConnectionLost   the connection broke while it was in use
 │   ├── AgentFailed      the agent could not be started, or broke the protocol
+│   ├── DoorShut         there is no way into the job: it has ended, or has no door
 │   └── RequestRefused   the agent answered that it can't do this (carries its code)
 ├── JobNotFound          no job has that id, or more than one begins with it
 ├── JobError             a job ended without success
@@ -42,6 +43,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "ForwardingRefused",
+    "DoorShut",
     "HostKeyError",
     "JobCancelled",
     "JobError",
@@ -186,6 +188,22 @@ class AgentFailed(WorkerError):
 
     def __init__(self, message: str, lacks: str = "") -> None:
         self.lacks = lacks
+        super().__init__(message)
+
+
+class DoorShut(WorkerError):
+    """There is no way into the job: it has ended, has no door, or its worker can't have one.
+
+    Parameters
+    ----------
+    message : str
+        Why, and what is possible instead.
+    code : str
+        The agent's word for the reason (``ended``, ``no_sshd``, …), where it was the agent's.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = harmless(code, lines=False)
         super().__init__(message)
 
 

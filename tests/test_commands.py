@@ -52,7 +52,7 @@ def magic(home):
 # -- help and usage
 
 VERBS = [
-    ["run"], ["jobs"], ["logs"], ["cancel"], ["files"], ["clean"], ["worker"],
+    ["run"], ["jobs"], ["logs"], ["cancel"], ["files"], ["ssh"], ["clean"], ["worker"],
     ["worker", "list"],
     ["worker", "add"], ["worker", "test"], ["worker", "remove"],
 ]  # fmt: skip
@@ -70,7 +70,7 @@ def test_every_verb_has_help(request, place, words):
 
 def test_the_help_lists_every_verb(terminal):
     said = terminal("--help")
-    for verb in ("run", "jobs", "logs", "cancel", "files", "clean", "worker"):
+    for verb in ("run", "jobs", "logs", "cancel", "files", "ssh", "clean", "worker"):
         assert f"\n    {verb} " in said
 
 
@@ -88,6 +88,7 @@ def test_the_help_lists_every_verb(terminal):
         (["logs", "a", "b"], "not understood: b"),
         (["logs", "a", "--tail", "1.5"], "'1.5': must be a whole number"),
         (["clean", "--older-than", "7"], "'7': must be a number with m, h or d, like 7d"),
+        (["ssh"], "the following arguments are required: JOB"),
         (["cancel"], "the following arguments are required: JOB"),
         (["worker"], "the following arguments are required: VERB"),
         (["worker", "add"], "the following arguments are required: NAME"),

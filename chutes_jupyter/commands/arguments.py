@@ -59,6 +59,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_logs(verbs)
     _add_cancel(verbs)
     _add_files(verbs)
+    _add_ssh(verbs, notebook=notebook)
     _add_clean(verbs)
     worker = verbs.add_parser("worker", help="list, add, test or remove workers")
     worker.description = "A worker is a place where jobs run: local, or any SSH host."
@@ -149,6 +150,25 @@ def _add_files(verbs: Any) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="first wait until it has ended and they are here"
     )
+
+
+def _add_ssh(verbs: Any, *, notebook: bool) -> None:
+    what = "print the line that opens a shell in a running job" if notebook else ""
+    parser = verbs.add_parser(
+        "ssh",
+        help=what or "open a shell in a running job, or run a command there",
+        description="A job declared with ssh=True has a door while it runs: a shell in its "
+        "directory, with its environment and interpreter.",
+        epilog=None
+        if notebook
+        else "examples:\n  %(prog)s train-3f9c2a\n"
+        "  %(prog)s train-3f9c2a nvidia-smi\n  %(prog)s train-3f9c2a -t htop",
+    )
+    _add_job(parser)
+    if not notebook:
+        parser.add_argument(
+            "command", nargs=argparse.REMAINDER, help="what ssh is given besides, as it stands"
+        )
 
 
 def _add_clean(verbs: Any) -> None:

@@ -88,6 +88,7 @@ EVENTS = [
     {"n": 7, "t": 1.0, "type": "state", "state": "failed", "reason": "no", "error": RAISED},
 ]
 PORT = {"name": "web", "port": 8080, "proto": "http"}
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8J0cQ0aZcmW0Hq5dQ0mO3o1u1l9bqk0l4lF3s5m0aB"
 SHAPES: dict[Any, dict[str, Any]] = {
     replies.EventPage: {"events": EVENTS, "state": "running", "terminal": False},
     replies.Submitted: {"state": None, "event": 0, "known": True},
@@ -111,6 +112,8 @@ SHAPES: dict[Any, dict[str, Any]] = {
         "next": None,
         "unreadable": [{"id": rig.JOB, "reason": "new"}],
     },
+    replies.DoorFacts: {"user": "me", "host_key": HOST_KEY, "keys": [HOST_KEY]},
+    replies.DoorRefusal: {"error": {"code": "ended", "message": "it has ended"}},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import pwd
 import shlex
@@ -422,6 +423,13 @@ def test_the_key_of_the_job_data_is_the_one(
     assert refused.returncode == 255
     assert "Permission denied" in refused.stderr
     assert run(f"{job.ssh_command} -i {given} true").returncode == 0
+    # It is the worker that holds to it, whatever a client asks for.
+    told = files_of(job) / "door.json"
+    line = job.ssh_command
+    default = (home / ".ssh" / "id_ed25519.pub").read_text().strip()
+    told.write_text(json.dumps({**json.loads(told.read_text()), "keys": [default]}))
+    refused = run(f"{line} -i {home}/.ssh/id_ed25519 true")
+    assert "Permission denied" in refused.stderr
     given.rename(home / ".ssh" / "work")
     Path(f"{given}.pub").rename(home / ".ssh" / "work.pub")
     assert ssh(job, "true").returncode == 0

@@ -595,8 +595,7 @@ def test_when_both_keepers_are_killed_the_end_of_the_job_finds_the_rest(
 def test_a_supervisor_that_is_killed_ends_the_sessions(worker: Worker, submit: Submit) -> None:
     job = opened(submit, worker, "import os; print(os.getppid(), flush=True)\n" + WAITS)
     guardian = int(until(job.logs, "it has printed"))
-    stat = Path(f"/proc/{guardian}/stat").read_text()
-    supervisor = int(stat.rpartition(")")[2].split()[1])
+    supervisor = parent(guardian)
     with session(job, f"{DEAF} echo here; exec sleep 1000") as running:
         assert running.stdout
         assert running.stdout.readline() == "here\n"
@@ -607,6 +606,27 @@ def test_a_supervisor_that_is_killed_ends_the_sessions(worker: Worker, submit: S
     job.wait(PATIENCE)
     assert job.state == "lost"
     assert not [pid for pid in left if alive(pid)]
+    until(lambda: not of_job(job), "nobody is left")
+
+
+def test_a_session_sees_that_nobody_keeps_the_job_any_more(worker: Worker, submit: Submit) -> None:
+    job = opened(submit, worker, "import os; print(os.getppid(), flush=True)\n" + WAITS)
+    guardian = int(until(job.logs, "it has printed"))
+    keep = [guardian, parent(guardian), parent(parent(guardian))]
+    events = directory(job, worker) / "events.jsonl"
+    with session(job, f"{DEAF} echo here; exec sleep 1000") as running:
+        assert running.stdout
+        assert running.stdout.readline() == "here\n"
+        left = pids(job, worker)
+        jobs_module.close_client()  # whose agent would look after it
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in keep:
+                os.kill(pid, number)
+        _, errors = running.communicate(timeout=PATIENCE)
+    assert f"{job.label} has ended (lost); this session is closed." in errors
+    until(lambda: '"lost"' in events.read_text(), "its end is written down")
+    until(lambda: not [pid for pid in left if alive(pid)], "they are gone")
+    assert not (directory(job, worker) / "door").exists()
     until(lambda: not of_job(job), "nobody is left")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_FILES",
     "OTHER_FORMAT",
+    "Checkup",
     "DoorFacts",
     "DoorRefusal",
     "Entry",
@@ -35,6 +36,7 @@ __all__ = [
     "JobStatus",
     "Listing",
     "LogPiece",
+    "Pong",
     "ReadEnd",
     "Refusal",
     "RemoteError",
@@ -283,6 +285,24 @@ class Info(_Reply):
     memory_mib: Count | None
     interpreter: Interpreter
     logout: Text | None = None
+
+
+class Pong(_Reply):
+    """The reply to `ping`: the worker's clock."""
+
+    time: Time
+
+
+class Checkup(_Reply):
+    """The reply to `check`: the worker's folder, and what fails there."""
+
+    path: Text
+    free: Size
+    total: Size
+    files_free: Size | None
+    kind: Word | None
+    write_fault: Text | None
+    lock_fault: Text | None
 
 
 class JobPort(_Reply):

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, logind, logs, outputs, processes, space, sshd, warden, wire
+from . import checkup, gpu, journal, logind, logs, outputs, processes, space, sshd, warden, wire
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
@@ -67,8 +67,10 @@ class Requests:
         mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
-            "ping": lambda header, body: ({}, b""),
+            "ping": lambda header, body: ({"time": time.time()}, b""),
             "info": self._info,
+            "check": lambda header, body: (checkup.look(self.root), b""),
+            "noise": lambda header, body: ({}, checkup.noise(int(header["size"]))),
             "stage": self._stage,
             "submit": self._submit,
             "cancel": self._cancel,

@@ -207,8 +207,8 @@ def _add_worker_verbs(verbs: Any) -> None:
     add = verbs.add_parser(
         "add",
         help="add a worker, or change one",
-        description="Add a worker. For one that is there already with the same host, only what "
-        "is given changes.",
+        description="Add a worker, and ask about its host key where that is not known. For one "
+        "that is there already with the same host, only what is given changes.",
         epilog="examples:\n  %(prog)s gpu1 me@gpu1.example.org:2222 --python /opt/conda/bin/python"
         "\n  %(prog)s local --env HF_HOME=/data/hf",
     )
@@ -230,6 +230,11 @@ def _add_worker_verbs(verbs: Any) -> None:
     )
     add.add_argument("--dir", metavar="PATH", help="where the folders of its jobs lie")
     _add_accept_key(add)
+    add.add_argument(
+        "--no-connect",
+        action="store_true",
+        help="only write it down: do not connect to ask for its host key",
+    )
     test = verbs.add_parser(
         "test",
         help="connect to a worker and say what it has",
@@ -248,9 +253,11 @@ def _add_worker_verbs(verbs: Any) -> None:
 def _add_accept_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-key",
+        action="append",
+        default=[],
         type=_fingerprint,
         metavar="SHA256:…",
-        help="trust the host's key if it has this fingerprint",
+        help="trust the host's key if it has this fingerprint (repeatable, for jump hosts)",
     )
 
 

@@ -96,6 +96,16 @@ SHAPES: dict[Any, dict[str, Any]] = {
     replies.Listing: liar.outputs({}),
     replies.ReadEnd: {"size": 1, "mtime_ns": 1, "sha256": None, "changed": False},
     replies.Hello: liar.hello({}),
+    replies.Pong: {"time": 1.0},
+    replies.Checkup: {
+        "path": "/x",
+        "free": 1,
+        "total": 2,
+        "files_free": None,
+        "kind": "ext4",
+        "write_fault": None,
+        "lock_fault": "no",
+    },
     replies.Info: {**liar.info({}), "gpus": [{"name": "H200", "memory_mib": 1}]},
     replies.JobPage: {
         "jobs": [{**liar.summary(), "ports": [PORT]}],

@@ -328,11 +328,6 @@ class JobFunction:
             found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
         if self.ssh:
             found.append("ssh=True is declared; its door comes with a later version.")
-        udp = [port.name for port in self.ports if port.proto == "udp"]
-        if udp:
-            found.append(
-                f"udp is declared ({', '.join(udp)}); its door comes with a later version."
-            )
         return found
 
     def __repr__(self) -> str:

@@ -9,12 +9,14 @@ ChuteError
 ├── WorkerError          a worker could not be reached or used
 │   ├── ConnectFailed    no connection: unreachable, refused, timed out
 │   │   ├── LoginFailed      reached, but the login was refused
+│   │   ├── ForwardingRefused   reached, but its server opens no connections to ports
 │   │   └── HostKeyError     the host's identity could not be confirmed
 │   │       ├── UnknownHostKey   never seen before
 │   │       └── ChangedHostKey   not the key that is on record
 │   ├── ConnectionLost   the connection broke while it was in use
 │   ├── AgentFailed      the agent could not be started, or broke the protocol
 │   └── RequestRefused   the agent answered that it can't do this (carries its code)
+├── ForwardFailed        a port of a job can't be opened on this machine
 ├── JobNotFound          no job has that id, or more than one begins with it
 ├── JobError             a job ended without success
 │   ├── JobFailed        the function raised, its process died, or it could not start
@@ -40,6 +42,8 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "ConnectionLost",
+    "ForwardFailed",
+    "ForwardingRefused",
     "HostKeyError",
     "JobCancelled",
     "JobError",
@@ -134,6 +138,10 @@ class LoginFailed(ConnectFailed):
     """The worker was reached, but it refused the login."""
 
 
+class ForwardingRefused(ConnectFailed):
+    """The worker was reached, but its SSH server opens no TCP connections for us."""
+
+
 class HostKeyError(ConnectFailed):
     """The host's identity could not be confirmed.
 
@@ -180,6 +188,10 @@ class RequestRefused(WorkerError):
     def __init__(self, code: str, message: str) -> None:
         self.code = harmless(code, lines=False)
         super().__init__(message)
+
+
+class ForwardFailed(ChuteError):
+    """A port of a job can't be opened on this machine: taken, refused, or the job has ended."""
 
 
 class JobNotFound(ChuteError):

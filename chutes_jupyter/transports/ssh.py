@@ -44,6 +44,8 @@ BULK_WINDOW = 2 * 1024 * 1024
 #: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
 CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
+#: What a server says that is told to forward nothing; where nobody listens it says another.
+_PROHIBITED = asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
 #: Errors of the handshake that may be about the host's key.
 _PERHAPS_THE_KEY = (
     asyncssh.HostKeyNotVerifiable,
@@ -309,7 +311,13 @@ class SshConnection(Connection):
         make = functools.partial(_SshStream, self._buffer())
         opening = self._connection.create_connection(make, host, port, window=self._window)
         what = f"no connection to {host}:{port} there"
-        return cast("_SshStream", await self._open(opening, what))
+        try:
+            return cast("_SshStream", await self._open(opening, what))
+        except ConnectFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, asyncssh.ChannelOpenError) and cause.code == _PROHIBITED:
+                raise failures.forwards_nothing(self.description) from cause
+            raise
 
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 from typing import TYPE_CHECKING, cast
@@ -84,10 +85,14 @@ class UdpForward:
         if transport is None:
             return
         self._count_unread()
-        self._socket = None
-        self._lane.close_flows_of(self)
+        sock, self._socket = self._socket, None
+        with contextlib.suppress(OSError):  # nothing more
+            while sock is not None:
+                sock.recvfrom(1)
+                self._lane.count(up=1)
         transport.close()
-        await asyncio.sleep(0)  # the socket is closed in the next round of the loop
+        # The socket itself is closed in the next round of the loop, which comes in this wait.
+        await self._lane.close_flows_of(self)
 
     def taken(self, data: bytes, address: Address) -> None:
         """Pass on a datagram, and those that wait behind it."""

@@ -107,13 +107,11 @@ class Lane:
         """Wait until datagrams can pass."""
         await self._relay.ready()
 
-    def close_flows_of(self, source: Endpoint) -> None:
-        """Close the flows of one socket."""
+    async def close_flows_of(self, source: Endpoint) -> None:
+        """Close the flows of one socket, and wait for the worker's count of what it dropped."""
         self._relay.close_flows(lambda flow: flow.source is source)
-
-    def close(self) -> None:
-        """Close all flows."""
-        self._relay.close_flows(lambda flow: flow.lane is self)
+        await asyncio.sleep(0)
+        await self._relay.settled()
 
 
 @dataclass(eq=False)
@@ -182,6 +180,16 @@ class Relay:
         if not self._up.is_set():
             raise ConnectionLost(self.trouble)
 
+    async def settled(self) -> None:
+        """Wait until the worker has taken all that was said so far, if it does so soon."""
+        target = self._sent + sum(map(len, self._control))
+        tries = self._tries
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._until(
+                    lambda: not self._up.is_set() or self._tries != tries or self._taken >= target
+                )
+
     def _start(self) -> None:
         if self._running is None or self._running.done():
             self.trouble = ""
@@ -189,7 +197,7 @@ class Relay:
 
     async def aclose(self) -> None:
         """End the channel, once the worker has told what it dropped."""
-        running, self._running = self._running, None
+        running = self._running
         if running is None:
             return
         if self._process is not None and not running.done():
@@ -200,6 +208,7 @@ class Relay:
                     await self._until(lambda: self._tries != tries)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        self._running = None
         self._tell(up=False, trouble="The relay was closed.")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -240,8 +249,18 @@ class Relay:
 
     def close_flows(self, which: Callable[[_Flow], bool]) -> None:
         """Close the flows of which something is true."""
-        for flow in [flow for flow in self._flows.values() if which(flow)]:
+        closing = [flow for flow in self._flows.values() if which(flow)]
+        for flow in closing:
             self._close_flow(flow)
+        if not closing:
+            return
+        waiting, self._queue = self._queue, deque()
+        for item in waiting:
+            if item[1].number in self._flows:
+                self._queue.append(item)
+            else:
+                self._queued -= len(item[2]) + _OVERHEAD
+                item[1].lane.count(up=1)
 
     def _close_flow(self, flow: _Flow) -> None:
         self._forget(flow)
@@ -426,6 +445,7 @@ class Relay:
         while self._under_way and self._under_way[0][0] <= taken:
             self._under_way.popleft()
         self._work.set()
+        self._changed.set()
 
 
 def _now() -> float:

@@ -126,12 +126,12 @@ class Flows:
             else:
                 self._drop(flow.port, down=1)
         flow.sock.close()
+        self._next_report = 0.0  # who closes it waits for the last word
 
     def close_all(self) -> None:
         """Close every flow, and tell what was dropped."""
         for number in list(self._flows):
             self.close(number)
-        self._next_report = 0.0
         self.report()
 
     # -- what was dropped -------------------------------------------------------------

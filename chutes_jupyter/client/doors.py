@@ -144,8 +144,6 @@ class Door:
             with contextlib.suppress(OSError):
                 await forward.aclose()
         self.others = []
-        if self._lane is not None:
-            self._lane.close()
         await self._tunnels.leave(self)
         if self._telling is not None:
             self._telling.cancel()

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.cookiejar import Cookie
 from pathlib import Path
+from typing import Never
 
 import httpx
 import pytest
 
 from chutes_jupyter.config import Worker, Workers
-from chutes_jupyter.errors import ForwardFailed, JobFailed, SpecError, WaitTimeout
+from chutes_jupyter.errors import ForwardFailed, JobFailed, LoginFailed, SpecError, WaitTimeout
 from chutes_jupyter.job import Job
 from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
@@ -288,6 +289,110 @@ with socket.create_server(("127.0.0.1", job_data["port"])) as server:
     job.result(PATIENCE)
     with pytest.raises(ForwardFailed, match="has ended"):
         port.wait_ready(1)
+
+
+# -- udp ---------------------------------------------------------------------------------------
+
+NAMES = """
+import socket
+names = {b"a.example": b"10.0.0.1", b"b.example": b"10.0.0.2"}
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", job_data["port"]))
+server.settimeout(0.1)
+while not self.cancel_event.is_set():
+    try:
+        question, sender = server.recvfrom(65507)
+    except TimeoutError:
+        continue
+    server.sendto(names.get(question, question), sender)
+"""
+
+
+def resolve(address: tuple[str, int] | None, question: bytes) -> bytes:
+    """Ask as a resolver does: again, where no answer comes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            sock.sendto(question, address)
+            try:
+                return sock.recv(65507)
+            except TimeoutError:
+                continue
+    raise AssertionError("no answer")
+
+
+def test_a_job_answers_datagrams_and_its_port_says_what_was_dropped(worker: Worker, web) -> None:
+    port = web(worker, NAMES, "udp").ports["web"]
+    assert port.url == "udp://{}:{}".format(*port.address)
+    until(lambda: port.ready, "datagrams can pass")
+    answers = [resolve(port.address, name) for name in (b"a.example", b"b.example", b"")]
+    assert answers == [b"10.0.0.1", b"10.0.0.2", b""]
+    # Asked before the job listened, some were refused; that is told. From now on, none are.
+    before = port.dropped
+    with port.forward() as other:
+        big = bytes(range(256)) * 255
+        assert resolve(other.address, big) == big
+        assert other.address != port.address
+    assert port.dropped == before
+    port.wait_ready(PATIENCE)
+
+
+def test_dropped_datagrams_are_told_beside_the_port(local: Worker, web) -> None:
+    job = web(local, "await self.cancel_event.wait()", "udp")
+    port = job.ports["web"]
+    assert "dropped" not in repr(port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(4):
+            sock.sendto(b"nobody listens", port.address)
+    until(lambda: port.dropped == (4, 0), "each is counted")
+    until(lambda: port.ready, "the way is there")
+    assert "dropped 4 up and 0 down" in repr(port)
+    until(lambda: any("datagrams were dropped" in notice for notice in job.notices), "a notice")
+    job.cancel()
+    job.wait(PATIENCE)
+    assert port.url is None
+    assert port.dropped == (4, 0)
+
+
+def test_after_a_cut_datagrams_pass_at_the_same_address(line: Line, web) -> None:
+    job = web(line.worker, NAMES, "udp")
+    port = job.ports["web"]
+    address = port.address
+    for _ in range(3):
+        assert resolve(address, b"a.example") == b"10.0.0.1"
+        line.cut()
+    assert resolve(address, b"b.example") == b"10.0.0.2"
+    assert port.address == address
+    assert port.notice == ""
+
+
+def test_one_session_more_that_is_refused_is_named_where_nothing_else_helps(
+    home: Path, tmp_path: Path, web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Sshd.start(extra="MaxSessions 1")
+    try:
+        add_to_ssh_config(home, server, "one1")
+        worker = Worker("one1", host="one1", dir=str(tmp_path / "worker"))
+        Workers.load().add(worker)
+        port = web(worker, NAMES, "udp").ports["web"]
+        assert resolve(port.address, b"a.example") == b"10.0.0.1"  # by a connection of its own
+
+        def refuses(worker: Worker) -> Never:
+            raise LoginFailed("only one login at a time")
+
+        monkeypatch.setattr("chutes_jupyter.client.tunnels.transport_for", refuses)
+        server.drop()
+        resolve_once(port.address)
+        until(lambda: "MaxSessions" in port.notice, "it is named")
+        assert "only one login at a time" in port.notice
+    finally:
+        server.remove()
+
+
+def resolve_once(address: tuple[str, int] | None) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"a.example", address)
 
 
 # -- broken lines, and servers that forbid -----------------------------------------------------

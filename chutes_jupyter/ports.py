@@ -51,7 +51,7 @@ class Forward:
     def notice(self) -> str:
         """Why this port has no local address, or ""."""
         if self.port.port == SSH_PORT:
-            return f"Port {self.port.name} (SSH) is declared; its door comes with a later version."
+            return "Nothing listens there: job.ssh_command opens it."
         return ""
 
     async def open(self) -> None:

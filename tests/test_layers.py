@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "relaystreams",
         "relay",
         "datagrams",
+        "doorway",
         "mirror",
         "client",
         "portal",

@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.datagrams import UdpForward
+from chutes_jupyter.doorway import DoorFolder
 from chutes_jupyter.errors import ConnectFailed, ForwardFailed, WorkerError
+from chutes_jupyter.models import SSH_PORT
 from chutes_jupyter.ports import Forward, url
 from chutes_jupyter.relay import Dropped, Lane
 
@@ -278,6 +280,8 @@ class Doors:
             await live.until(lambda: live.terminal)
         finally:
             await self.aclose()
+            if live.terminal and any(port.port == SSH_PORT for port in live.ports):
+                await asyncio.to_thread(DoorFolder.of(live.id, live.label).forget_key)
 
     async def _probe(self) -> None:
         """Probe every door until all have answered, or the job has ended."""

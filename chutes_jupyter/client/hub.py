@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
+from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
@@ -35,6 +37,7 @@ from chutes_jupyter.store import JobRecord, Store
 if TYPE_CHECKING:
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
+    from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
@@ -294,21 +297,34 @@ class JobClient:
         await self._followers[live.id].doors.open()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self.door(live, name).reach()
+                await self.port_door(live, name).reach()
 
-    def door(self, live: Live, name: str) -> Door:
+    def port_door(self, live: Live, name: str) -> Door:
         """Return the door of a port as it is; what it shows can be read from any thread."""
         return self._followers[live.id].doors.doors[name]
 
     async def open_at(self, live: Live, name: str, place: Place) -> AnyForward:
         """Open a port at one more place on this machine; see `Door.open_at`."""
         self.follow(live, mirror=False)
-        return await self.door(live, name).open_at(place)
+        return await self.port_door(live, name).open_at(place)
 
     async def port_ready(self, live: Live, name: str) -> None:
         """Wait until the job's server answers, or the job has ended; see `Door.wait_ready`."""
         self.follow(live, mirror=False)
-        await self.door(live, name).wait_ready()
+        await self.port_door(live, name).wait_ready()
+
+    async def door(self, live: Live) -> DoorFolder:
+        """Return what `ssh` needs to get into a job; see `open_door`."""
+        self.follow(live, mirror=False)
+        await asyncio.to_thread(doorway.sweep, self.lives)
+        return await open_door(live, self._followers[live.id].control)
+
+    def lives(self, job: str) -> bool | None:
+        """Whether a job has not ended, as far as is recorded; None where nothing is."""
+        try:
+            return not self.store.get(job).ended_for_good
+        except JobNotFound:
+            return None
 
     # -- what a job left --------------------------------------------------------------
 

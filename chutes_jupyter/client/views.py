@@ -6,7 +6,9 @@ import warnings
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import portal
+from chutes_jupyter.client.words import closed
 from chutes_jupyter.errors import ForwardFailed, WaitTimeout
+from chutes_jupyter.models import SSH_PORT
 from chutes_jupyter.places import Place
 from chutes_jupyter.ports import url
 
@@ -168,7 +170,11 @@ class PortView:
 
     @property
     def notice(self) -> str:
-        """Why there is no door to here, or an empty text."""
+        """Why there is no door to here, or an empty text; for SSH the command that opens it."""
+        if self.port == SSH_PORT:
+            if self._live.terminal:
+                return closed(self._live)
+            return f"in a terminal: jupyter chute ssh {self._live.label}"
         return self._door().notice
 
     @property
@@ -215,16 +221,17 @@ class PortView:
         return portal.call(self._door().close_others)
 
     def _door(self) -> Door:
-        return self._followed().door(self._live, self.name)
+        return self._followed().port_door(self._live, self.name)
 
     def _reached(self) -> Door:
         client = self._followed()
         if not self.ready and not self._live.terminal:
             portal.call(client.forward, self._live, self.name, _PORT_PATIENCE)
-        return client.door(self._live, self.name)
+        return client.port_door(self._live, self.name)
 
     def __repr__(self) -> str:
-        found = f", {self.url}" if self.ready else ""
+        where = self.notice if self.port == SSH_PORT else self.url if self.ready else ""
+        found = f", {where}" if where else ""
         dropped = self.dropped
         if any(dropped):
             found += f", dropped {dropped.up} up and {dropped.down} down"

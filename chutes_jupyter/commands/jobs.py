@@ -26,6 +26,8 @@ FRESH = 60.0
 _MAX_VALUE = 100_000
 #: How long `files` waits for the files of a job that has ended, in seconds.
 _LOOK = 3.0
+#: How often a silent log is looked at for an outage, in seconds.
+_BEAT = 1.0
 #: How long a cancel waits for the worker's word, and a log for its next piece, in seconds.
 _TELL, _NEXT_PIECE = 10.0, 60.0
 
@@ -65,7 +67,7 @@ def _say_state(job: Job, here: Surroundings) -> None:
 
 def _watch(job: Job, here: Surroundings) -> None:
     with _going_on(job.label, here):
-        _copy_log(job.stream_log(), here)
+        _follow_log(job, here)
         value = job.result()
     _say_state(job, here)
     if value is not None:
@@ -82,6 +84,26 @@ def _copy_log(pieces: Iterable[str], here: Surroundings) -> None:
         last = text[-1:] or last
     if last != "\n":
         here.say()
+
+
+def _follow_log(job: Job, here: Surroundings, tail: int | None = None) -> None:
+    """Show a log until the job ends, and beside it when its worker is out of reach."""
+    offset = 0 if tail is None else job.tail_offset(tail)
+    _copy_log(_telling_outages(job, job.stream_log(offset=offset, beat=_BEAT), here), here)
+
+
+def _telling_outages(job: Job, pieces: Iterable[str], here: Surroundings) -> Iterator[str]:
+    since: float | None = None
+    for text in pieces:
+        outage = job.outage
+        if outage and since is None:
+            since = time.monotonic()
+            here.remark(f"[{job.label}: {outage}]")
+        elif not outage and since is not None:
+            span = tables.span(time.monotonic() - since)
+            here.remark(f"[{job.label}: {job.worker} answers again, after {span}]")
+            since = None
+        yield text
 
 
 @contextlib.contextmanager
@@ -199,8 +221,7 @@ def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:
         _copy_log(pieces, here)
         return
     with _going_on(job.label, here):
-        whole = arguments.tail is None
-        _copy_log(job.stream_log() if whole else job.logs(follow=True, tail=arguments.tail), here)
+        _follow_log(job, here, arguments.tail)
 
 
 def cancel(arguments: argparse.Namespace, here: Surroundings) -> None:

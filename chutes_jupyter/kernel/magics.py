@@ -131,6 +131,8 @@ class ChuteMagics(Magics):
         defaults: dict[str, Any] = {
             "find": self._find,
             "read_data": lambda words: parse_job_data(words, self._names),
+            "beside": _remark,
+            "ask": _ask,
         }
         return Surroundings(_write, "%chute", **{**defaults, **changes})
 
@@ -174,7 +176,21 @@ class ChuteMagics(Magics):
         return found if isinstance(found, str) else None
 
 
+def _ask(question: str) -> str | None:
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        return input(question)
+    except (StdinNotImplementedError, EOFError):  # run without a person: nbclient, papermill
+        return None
+
+
 def _write(text: str) -> None:
     # At once: what a job prints is followed live.
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _remark(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from chutes_jupyter.errors import ConnectFailed, ForwardingRefused, HostKeyError, LoginFailed
 
+#: SSH's code for a channel that the server's settings forbid.
+_PROHIBITED = 1
+
 
 def login_refused(_error: Exception, where: str) -> ConnectFailed:
     """Say that no key was taken."""
@@ -44,6 +47,11 @@ def refused(_error: Exception, where: str) -> ConnectFailed:
 
 def by_the_jump_host(error: Exception, where: str) -> ConnectFailed:
     """Say that the jump host found no way on."""
+    if getattr(error, "code", None) == _PROHIBITED:
+        return ConnectFailed(
+            f"{where}: the jump host opens no connections: its sshd_config says "
+            "AllowTcpForwarding no, DisableForwarding yes or a PermitOpen that leaves this out."
+        )
     reason = getattr(error, "reason", error)
     return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
 

@@ -90,12 +90,6 @@ def test_the_first_connection_to_a_tcp_port_is_the_persons(worker: Worker, submi
     job.result(PATIENCE)
 
 
-def test_ssh_says_that_its_door_comes_later(local: Worker, submit: Submit) -> None:
-    job = submit(local, "return 1", ssh=True)
-    assert "later version" in job.ports["ssh"].notice
-    job.wait(PATIENCE)
-
-
 def test_a_taken_port_ends_the_job_naming_it(worker: Worker, submit: Submit) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chutes_jupyter.agent import codec
-from chutes_jupyter.assembly import assemble
+from chutes_jupyter.assembled import Assembled, assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
@@ -292,7 +292,7 @@ class JobFunction:
 
         check_flag("ack", ack)
         worker = Workers.load().get(self.worker)
-        payload = self.payload({**(data or {}), **job_data})
+        payload, assembled = self._assembled({**(data or {}), **job_data})
         from chutes_jupyter import job
 
         selector = self.chute.node_selector
@@ -308,16 +308,31 @@ class JobFunction:
             notebook=notebook_path(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
         )
-        return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
+        return job.submit(
+            spec,
+            payload,
+            notices=self.notices(),
+            node_selector=selector,
+            files=assembled.files,
+            ack=ack,
+        )
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""
+        return self._assembled(job_data)[0]
+
+    def _assembled(self, job_data: Mapping[str, Any]) -> tuple[bytes, Assembled]:
         checked = check_job_data(job_data)
-        hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
-        assembled = assemble(self.code, hooks, chute=self.chute)
+        assembled = self._assemble()
+        assembled.check()
         chute = {"username": self.chute.username, "name": self.chute.name}
-        whole = {"v": _PAYLOAD_VERSION, **assembled, "chute": chute, "job_data": checked}
-        return codec.dumps(whole, "payload")
+        whole = {"v": _PAYLOAD_VERSION, **assembled.payload, "chute": chute, "job_data": checked}
+        return codec.dumps(whole, "payload"), assembled
+
+    def _assemble(self) -> Assembled:
+        hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
+        named = (*self._options.send, *self._options.secret)
+        return assemble(self.code, hooks, chute=self.chute, send=named)
 
     def notices(self) -> list[str]:
         """Return what is declared, and not applied on workers of one's own."""

@@ -160,6 +160,12 @@ class Submitted(_Reply):
     known: bool
 
 
+class MissingFiles(_Reply):
+    """The reply to `modules`: which of the files that were asked for are not there."""
+
+    missing: Annotated[list[Sha256], Field(max_length=10_000)]
+
+
 class LogPiece(_Reply):
     """The header of the reply to `log`; the bytes are its body.
 

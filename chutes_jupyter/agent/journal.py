@@ -80,6 +80,7 @@ class JobDir:
         self.child = os.path.join(self.path, "child.json")
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
+        self.modules = os.path.join(self.path, "modules")
         self.reserve = os.path.join(self.path, "reserve")
 
     def exists(self) -> bool:

@@ -21,6 +21,7 @@ from . import gpu, journal, logind, logs, outputs, processes, space, warden, wir
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
+from .modules import ModuleError, ModuleStore
 from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
 
@@ -63,12 +64,15 @@ class Requests:
         self._logs: Dict[str, EventLog] = {}
         self._history = History(root, self._check_alive)
         self._cleaner = Cleaner(self._history, agent_hash)
+        self._modules = ModuleStore(root)
         mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
             "ping": lambda header, body: ({}, b""),
             "info": self._info,
             "stage": self._stage,
+            "modules": lambda header, body: self._missing(header),
+            "module": self._module,
             "submit": self._submit,
             "cancel": self._cancel,
             "events": self._events,
@@ -104,6 +108,8 @@ class Requests:
             raise Refused("other_format", str(error)) from error
         except JournalError as error:
             raise Refused("unknown_job", str(error)) from error
+        except ModuleError as error:
+            raise Refused("bad_request", str(error)) from error
         except OSError as error:
             if space.is_full(error):
                 raise Refused("disk_full", space.sentence(_jobs(self.root), error)) from error
@@ -199,6 +205,14 @@ class Requests:
             raise
         finally:
             os.close(fd)
+        return {}, b""
+
+    def _missing(self, header: Header) -> Answer:
+        return {"missing": self._modules.missing(header["hashes"])}, b""
+
+    def _module(self, header: Header, body: bytes) -> Answer:
+        offset, total = int(header["offset"]), int(header["total"])
+        self._modules.put(header["sha256"], offset, total, body)
         return {}, b""
 
     def _staged(self, job_id: str) -> str:

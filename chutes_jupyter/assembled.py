@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import bodies
 from chutes_jupyter.assembly import Assembly
 from chutes_jupyter.errors import CaptureError
-from chutes_jupyter.project import Import, collect, imports_in, pack
+from chutes_jupyter.preflight import Item
+from chutes_jupyter.project import Import, ModuleFile, collect, imports_in, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,8 +39,8 @@ class Assembled:
         What can't travel, with its place and the reason.
     held : tuple of str
         The names of credentials that stay here, and are hardly needed.
-    sizes : dict
-        How many bytes each value takes, by what people call it.
+    items : tuple of Item
+        What goes along, for people.
     """
 
     job: str
@@ -47,7 +49,7 @@ class Assembled:
     installed: frozenset[str]
     refused: tuple[str, ...]
     held: tuple[str, ...]
-    sizes: dict[str, int]
+    items: tuple[Item, ...]
 
     def check(self) -> None:
         """Raise `CaptureError` if something was refused."""
@@ -66,6 +68,7 @@ def assemble(
     *,
     chute: object = None,
     send: Iterable[str] = (),
+    secret: Iterable[str] = (),
 ) -> Assembled:
     """Return what a job takes along, and what of it can't travel.
 
@@ -79,6 +82,8 @@ def assemble(
         The job's own chute; names of it are bound to ``self`` there.
     send : iterable of str
         The names of credentials that may travel.
+    secret : iterable of str
+        Such names of which nothing is shown.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def assemble(
     """
     hooks = sorted(hooks, key=lambda pair: pair[0])
     roots = [code for _, code in hooks] + [job]
-    assembly = Assembly(job.name, roots, chute, frozenset(send))
+    assembly = Assembly(job.name, roots, chute, frozenset((*send, *secret)))
     for root in roots:
         assembly.take_root(root)
     assembly.check_size()
@@ -111,8 +116,22 @@ def assemble(
         installed=frozenset(collected.installed),
         refused=tuple(assembly.refused),
         held=tuple(assembly.held),
-        sizes=assembly.sizes(),
+        items=(*_items(assembly, frozenset(secret)), *(_file(each) for each in collected.files)),
     )
+
+
+def _items(assembly: Assembly, secret: frozenset[str]) -> Iterator[Item]:
+    yield from (Item(statement, "import") for statement in assembly.imports)
+    for code in assembly.definitions():
+        if code.filename:
+            yield Item(f"{code.name} ({code.filename})", "source", len(code.source.encode()))
+    for name, size, kind in assembly.sized():
+        hidden = name in secret or any(part in secret for part in re.findall(r"\w+", name))
+        yield Item(name, "secret") if hidden else Item(name, kind, size)
+
+
+def _file(file: ModuleFile) -> Item:
+    return Item(file.path, "module", file.origin.stat().st_size)
 
 
 def _imports(assembly: Assembly) -> Iterator[Import]:

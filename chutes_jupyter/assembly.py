@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import types
 import typing
@@ -190,7 +191,7 @@ class Assembly:
             self._add(use, value)
 
     def _credential(self, use: _Use, value: Any) -> str | None:
-        named = use.name in self.send or any(name in use.shown for name in self.send)
+        named = {use.name, *re.findall(r"\w+", use.shown)} & self.send
         return None if named else credential(value, use.shown)
 
     def _offer(self, use: _Use) -> None:
@@ -400,7 +401,7 @@ class Assembly:
 
     def check_size(self) -> None:
         """Raise `CaptureError` if the values are too large."""
-        sizes = self.sizes()
+        sizes = {name: size for name, size, _ in self.sized()}
         if sum(sizes.values()) > VALUES_LIMIT:
             largest = max(sizes, key=sizes.__getitem__)
             shown = ", ".join(
@@ -421,13 +422,13 @@ class Assembly:
         """The modules of what pickles name."""
         return self._modules
 
-    def sizes(self) -> dict[str, int]:
-        """Return how many bytes the values take, by what people call them."""
-        found = {name: len(data) for name, data in self.values.items()}
+    def sized(self) -> Iterable[tuple[str, int, str]]:
+        """Yield what people call each value, how many bytes it takes, and how it travels."""
+        for name, data in self.values.items():
+            yield self._shown(name), len(data), "value"
         for name, code in self._definitions.items():
             if code.kind == "pickle":
-                found[name] = len(code.more["data"])
-        return {self._shown(name): size for name, size in found.items()}
+                yield self._shown(name), len(code.more["data"]), "pickle"
 
     def _shown(self, name: str) -> str:
         for code in self._definitions.values() if name.startswith(HIDDEN) else ():

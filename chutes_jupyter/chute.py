@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chutes_jupyter.agent import codec
 from chutes_jupyter.assembled import Assembled, assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
-from chutes_jupyter.errors import SpecError
+from chutes_jupyter.errors import CaptureError, ChuteError, SpecError
 from chutes_jupyter.images import Image
 from chutes_jupyter.jobdata import check_job_data
 from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
 from chutes_jupyter.nodes import NodeSelector
 from chutes_jupyter.notebooks import notebook_path
+from chutes_jupyter.preflight import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -254,13 +255,24 @@ class JobFunction:
         """How many bytes of a job's log are kept; None for all, ``"default"`` as set elsewhere."""
         return self._options.log_limit
 
+    @property
+    def send(self) -> tuple[str, ...]:
+        """The names that look like credentials, and may travel."""
+        return self._options.send
+
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """Such names of which nothing is shown."""
+        return self._options.secret
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
         Parameters
         ----------
         **changes
-            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``.
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
+            ``send`` and ``secret`` (names that look like credentials, and may travel).
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)
@@ -314,6 +326,7 @@ class JobFunction:
             notices=self.notices(),
             node_selector=selector,
             files=assembled.files,
+            installed=assembled.installed,
             ack=ack,
         )
 
@@ -329,10 +342,35 @@ class JobFunction:
         whole = {"v": _PAYLOAD_VERSION, **assembled.payload, "chute": chute, "job_data": checked}
         return codec.dumps(whole, "payload"), assembled
 
+    def check(self) -> Report:
+        """Return what a job of it would take along, and what stands in its way.
+
+        Its worker is asked which of the modules it has; one that can't be reached is no
+        hindrance to the rest.
+        """
+        from chutes_jupyter import portal
+        from chutes_jupyter.job import current_client
+
+        try:
+            found = self._assemble()
+        except CaptureError as error:
+            return Report(self.name, self.worker, refused=(str(error),))
+        missing: Mapping[str, str] = {}
+        unasked = ""
+        if found.installed:
+            try:
+                client = current_client()
+                missing = portal.call(client.missing_modules, self.worker, found.installed)
+            except ChuteError as error:
+                unasked = str(error)
+        return Report(
+            self.name, self.worker, found.items, found.refused, found.held, missing, unasked
+        )
+
     def _assemble(self) -> Assembled:
         hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
-        named = (*self._options.send, *self._options.secret)
-        return assemble(self.code, hooks, chute=self.chute, send=named)
+        chosen = self._options
+        return assemble(self.code, hooks, chute=self.chute, send=chosen.send, secret=chosen.secret)
 
     def notices(self) -> list[str]:
         """Return what is declared, and not applied on workers of one's own."""

@@ -8,10 +8,13 @@ from typing import Any
 __all__ = ["credential"]
 
 _NAME = re.compile(
-    r"(^|_)(token|tokens|password|passwords|passwd|pwd|passphrase|secret|secrets|credential|"
+    r"(^|[\W_])(password|passwords|passwd|pwd|passphrase|secret|secrets|credential|"
     r"credentials|api_?key|api_?keys|access_?key|private_?key|secret_?key|auth_?key|"
-    r"connection_?string|dsn)(_|\d|$)"
+    r"connection_?string|dsn)([\W_\d]|$)"
 )
+_TOKEN = re.compile(r"(^|[\W_])tokens?([\W_\d]|$)")
+#: Not the special tokens of a language model.
+_TOKEN_VALUE = re.compile(r"[^\s<>\[\]|]{6,}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: How the keys of well-known services begin.
 _KEY = re.compile(
@@ -40,7 +43,7 @@ def credential(value: object, name: str) -> str | None:
     while rest and len(seen) < _LOOKED_AT:
         here, key, path = rest.pop()
         if isinstance(here, str | bytes) and here:
-            if _is_name(key) or _is_key(here):
+            if _is_name(key, here) or _is_key(here):
                 return path
         elif type(here) in (dict, list, tuple) and id(here) not in seen:
             seen.add(id(here))
@@ -58,11 +61,17 @@ def _inside(value: Any, around: str, path: str) -> list[tuple[Any, str, str]]:
     return [(item, around, f"{path}[{index}]") for index, item in enumerate(value[:_LOOKED_AT])]
 
 
-def _is_name(name: str) -> bool:
-    return _NAME.search(_CAMEL.sub("_", name).lower().replace("-", "_")) is not None
+def _is_name(name: str, value: str | bytes) -> bool:
+    words = _CAMEL.sub("_", name).lower().replace("-", "_")
+    if _TOKEN.search(words):
+        return _TOKEN_VALUE.fullmatch(_text(value)) is not None
+    return _NAME.search(words) is not None
 
 
 def _is_key(value: str | bytes) -> bool:
+    return _KEY.search(_text(value)) is not None
+
+
+def _text(value: str | bytes) -> str:
     text = value[:_LONGEST]
-    found = text if isinstance(text, str) else text.decode("latin-1")
-    return _KEY.search(found) is not None
+    return text if isinstance(text, str) else text.decode("latin-1")

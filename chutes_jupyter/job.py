@@ -380,6 +380,7 @@ def submit(
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
     files: Mapping[str, bytes] | None = None,
+    installed: frozenset[str] = frozenset(),
     ack: bool = False,
 ) -> Job:
     """Submit a job and return it at once, `pending` and recorded.
@@ -398,6 +399,8 @@ def submit(
         What the worker must have.
     files : mapping, optional
         The files of modules that it needs, by their hashes.
+    installed : frozenset of str
+        The modules that the worker's interpreter must have.
     ack : bool
         Wait until the worker has the job on its disk and said so, or it can't start.
 
@@ -426,7 +429,7 @@ def submit(
     )
     client = current_client()
     client.store.add(record)
-    submission = Submission(spec, payload, node_selector, tuple(notices), files or {})
+    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, installed)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     if ack:
         portal.call(client.acknowledged, job._live)

@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "credentials",
         "definitions",
         "ignored",
+        "preflight",
         "project",
         "lookup",
         "pickles",

@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 from . import gpu, journal, logind, logs, outputs, processes, space, warden, wire
 from .clean import Cleaner, mark_used
 from .history import History
+from .installed import Installed
 from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .modules import ModuleError, ModuleStore
 from .sending import LARGE, Digest, Listed, send
@@ -65,12 +66,14 @@ class Requests:
         self._history = History(root, self._check_alive)
         self._cleaner = Cleaner(self._history, agent_hash)
         self._modules = ModuleStore(root)
+        self._installed = Installed()
         mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
             "ping": lambda header, body: ({}, b""),
             "info": self._info,
             "stage": self._stage,
+            "installed": lambda header, body: self._find_modules(header),
             "modules": lambda header, body: self._missing(header),
             "module": self._module,
             "submit": self._submit,
@@ -206,6 +209,12 @@ class Requests:
         finally:
             os.close(fd)
         return {}, b""
+
+    def _find_modules(self, header: Header) -> Answer:
+        env = header.get("env") or {}
+        executable = self._interpreter(header.get("python"), env)["executable"]
+        missing = self._installed.missing(executable, env, header["names"])
+        return {"missing": missing, "executable": executable}, b""
 
     def _missing(self, header: Header) -> Answer:
         return {"missing": self._modules.missing(header["hashes"])}, b""

@@ -15,7 +15,8 @@ from chutes_jupyter.errors import (
     LoginFailed,
     RequestRefused,
 )
-from chutes_jupyter.replies import Info, MissingFiles, Submitted, parse
+from chutes_jupyter.preflight import lacking, packages_for
+from chutes_jupyter.replies import Info, MissingFiles, MissingModules, Submitted, parse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -80,6 +81,8 @@ class Submission:
         What the person should read.
     files : mapping
         The files of the person's own modules that it needs, by their hashes.
+    installed : frozenset of str
+        The modules that the worker's interpreter must have.
     """
 
     spec: JobSpec
@@ -87,6 +90,7 @@ class Submission:
     node_selector: NodeSelector | None = None
     notices: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    installed: frozenset[str] = frozenset()
 
 
 class Undeliverable(Exception):
@@ -170,6 +174,7 @@ class Delivery:
         await self._session.link(self._trouble)
         self._trouble(None)
         await self._check_needs()
+        await self._check_modules()
         await self._send_files()
         if len(payload) > STAGED:
             await self._stage(payload)
@@ -202,6 +207,17 @@ class Delivery:
             raise Undeliverable(refusal)
         if notice:
             self._live.notice(notice)
+
+    async def _check_modules(self) -> None:
+        names = self._submission.installed
+        if not names or self.sent:
+            return
+        spec, worker = self._submission.spec, self._live.worker
+        missing, executable = await missing_modules(
+            self._session, names, spec.python, dict(spec.env)
+        )
+        if missing:
+            raise Undeliverable(lacking(spec.name, worker, missing, executable))
 
     async def _stage(self, payload: bytes) -> None:
         """Send the payload ahead; several pieces are under way, for lines with a long way."""
@@ -241,6 +257,18 @@ class Delivery:
                 offset=offset,
                 total=len(data),
             )
+
+
+async def missing_modules(
+    session: Session, names: Iterable[str], python: str | None, env: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """Return which modules a worker's interpreter lacks, each with its package, and its path."""
+    wanted = sorted(names)
+    reply = await session.request("installed", names=wanted, python=python, env=dict(env))
+    found = parse(MissingModules, reply.header)
+    missing = set(found.missing) & set(wanted)  # a worker may name what it likes
+    packages = await asyncio.to_thread(packages_for, missing) if missing else {}
+    return packages, found.executable
 
 
 async def _some_at_once(sends: Iterable[Callable[[], Awaitable[None]]]) -> None:

@@ -82,6 +82,7 @@ class JobDir:
         self.errors = os.path.join(self.path, "agent.log")
         self.modules = os.path.join(self.path, "modules")
         self.reserve = os.path.join(self.path, "reserve")
+        self.door = os.path.join(self.path, "door")
 
     def exists(self) -> bool:
         """Whether the job was ever claimed here."""

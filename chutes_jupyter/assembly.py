@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import types
 import typing
@@ -21,6 +22,7 @@ from chutes_jupyter import pickles
 from chutes_jupyter.agent import codec
 from chutes_jupyter.agent.units import HIDDEN
 from chutes_jupyter.capture import CapturedCode, from_source
+from chutes_jupyter.credentials import credential
 from chutes_jupyter.definitions import (
     Parts,
     bare_function,
@@ -44,7 +46,7 @@ from chutes_jupyter.sources import (
 from chutes_jupyter.unfit import path_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 #: How much the values of names may take together, in bytes.
 VALUES_LIMIT = 100_000_000
@@ -61,46 +63,6 @@ _ROLES = {
     "job": "a job function, which only the notebook can submit; "
     "let both use a plain function instead",
 }
-
-
-def assemble(
-    job: CapturedCode,
-    hooks: Sequence[tuple[int, CapturedCode]] = (),
-    *,
-    chute: object = None,
-) -> dict[str, Any]:
-    """Return the payload's ``imports``, ``values``, ``units`` and ``chute_names``.
-
-    Parameters
-    ----------
-    job : CapturedCode
-        The job function.
-    hooks : sequence of (int, CapturedCode)
-        The start-up hooks with their priorities.
-    chute : object
-        The job's own chute; names of it are bound to ``self`` there.
-
-    Raises
-    ------
-    CaptureError
-        If names can't travel; it names all of them.
-    """
-    hooks = sorted(hooks, key=lambda pair: pair[0])
-    roots = [code for _, code in hooks] + [job]
-    assembly = _Assembly(job.name, roots, chute)
-    for root in roots:
-        assembly.take_root(root)
-    assembly.check()
-    units = [code.unit() for code in assembly.ordered()]
-    units += [{**code.unit(), "priority": priority} for priority, code in hooks]
-    return {
-        "imports": assembly.imports,
-        "values": assembly.values,
-        "units": [*units, job.unit()],
-        "chute_names": assembly.chute_names,
-        "module": "__main__",
-        "job": job.name,
-    }
 
 
 @dataclass
@@ -123,10 +85,13 @@ class _Use:
 
 
 @dataclass
-class _Assembly:
+class Assembly:
+    """Collects what the roots need, in turn; `refused` says what can't travel."""
+
     job: str
     roots: list[CapturedCode]
     chute: object
+    send: frozenset[str] = frozenset()
     imports: list[str] = field(default_factory=list)
     values: dict[str, bytes] = field(default_factory=dict)
     chute_names: list[str] = field(default_factory=list)
@@ -138,7 +103,10 @@ class _Assembly:
         self._names: dict[int, tuple[str, Any]] = {}
         #: The hidden names that were given out, likewise.
         self._hidden: dict[int, tuple[str, Any]] = {}
-        self._refused: list[str] = []
+        self.refused: list[str] = []
+        self.held: list[str] = []
+        #: The modules of what pickles name.
+        self._modules: set[str] = set()
         #: What the roots so far bind on every way, and what any of them may bind.
         self._given: set[str] = set()
         self._perhaps = {name for root in self.roots for name in root.names.bound}
@@ -213,12 +181,26 @@ class _Assembly:
                 self._refuse(use, f"{use.name} {reason}")
             return
         self._bound[use.name] = value
-        self._add(use, value)
+        if (place := self._credential(use, value)) is not None:
+            self._refuse(
+                use,
+                f"{place} looks like a credential, and is held back: --secret {use.name} sends "
+                f"it, and --send {use.name} if it is none (.options(secret=[…], send=[…]))",
+            )
+        else:
+            self._add(use, value)
+
+    def _credential(self, use: _Use, value: Any) -> str | None:
+        named = {use.name, *re.findall(r"\w+", use.shown)} & self.send
+        return None if named else credential(value, use.shown)
 
     def _offer(self, use: _Use) -> None:
         """Take a name that is hardly needed, if that costs nothing."""
         value = look_up(use.name, use.code)
         if value is not MISSING and use.name not in self._bound and is_plain(value):
+            if self._credential(use, value) is not None:
+                self.held.append(use.name)
+                return
             self._bound[use.name] = value
             self.values[use.name] = codec.dumps(value)
 
@@ -278,6 +260,8 @@ class _Assembly:
         def refer(part: Any) -> str | None:
             if id(part) in self._names and part is not value:
                 return self._names[id(part)][0]
+            if isinstance(part, (type, types.FunctionType)) and isinstance(part.__module__, str):
+                self._modules.add(part.__module__)
             code = isinstance(part, types.ModuleType) or bool(role(part)) or self._is_home(part)
             if not code:
                 return None
@@ -389,10 +373,10 @@ class _Assembly:
         trial = copy(self)
         for name in ("imports", "values", "chute_names", "_definitions", "_bound"):
             setattr(trial, name, copy(getattr(self, name)))
-        for name in ("_names", "_hidden", "_refused", "_given"):
+        for name in ("_names", "_hidden", "refused", "held", "_modules"):
             setattr(trial, name, copy(getattr(self, name)))
         trial._take_definition(code)
-        return len(trial._refused) == len(self._refused)
+        return len(trial.refused) == len(self.refused)
 
     def _class_code(self, use: _Use, value: Any) -> CapturedCode | None:
         around = use.code.namespace
@@ -413,18 +397,11 @@ class _Assembly:
     # Refusing
 
     def _refuse(self, use: _Use, reason: str) -> None:
-        self._refused.append(f"  {use}: {reason}")
+        self.refused.append(f"{use}: {reason}")
 
-    def check(self) -> None:
-        """Raise `CaptureError` if something was refused, or the values are too large."""
-        if self._refused:
-            names = "\n".join(self._refused)
-            raise CaptureError(
-                f"{self.job} uses what can't travel to a worker:\n{names}\n"
-                f'Pass it as job data ({self.job}.submit(x=…), read as job_data["x"]), or make '
-                "it inside the function."
-            )
-        sizes = self.sizes()
+    def check_size(self) -> None:
+        """Raise `CaptureError` if the values are too large."""
+        sizes = {name: size for name, size, _ in self.sized()}
         if sum(sizes.values()) > VALUES_LIMIT:
             largest = max(sizes, key=sizes.__getitem__)
             shown = ", ".join(
@@ -436,13 +413,22 @@ class _Assembly:
                 f"({self.job}.submit({largest}={largest})), or make it inside the function."
             )
 
-    def sizes(self) -> dict[str, int]:
-        """Return how many bytes the values take, by what people call them."""
-        found = {name: len(data) for name, data in self.values.items()}
+    def definitions(self) -> Iterable[CapturedCode]:
+        """Return everything that is defined there, in no order, the roots too."""
+        return [*self._definitions.values(), *self.roots]
+
+    @property
+    def modules(self) -> set[str]:
+        """The modules of what pickles name."""
+        return self._modules
+
+    def sized(self) -> Iterable[tuple[str, int, str]]:
+        """Yield what people call each value, how many bytes it takes, and how it travels."""
+        for name, data in self.values.items():
+            yield self._shown(name), len(data), "value"
         for name, code in self._definitions.items():
             if code.kind == "pickle":
-                found[name] = len(code.more["data"])
-        return {self._shown(name): size for name, size in found.items()}
+                yield self._shown(name), len(code.more["data"]), "pickle"
 
     def _shown(self, name: str) -> str:
         for code in self._definitions.values() if name.startswith(HIDDEN) else ():

@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chutes_jupyter.agent import codec
-from chutes_jupyter.assembly import assemble
+from chutes_jupyter.assembled import Assembled, assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
-from chutes_jupyter.errors import SpecError
+from chutes_jupyter.errors import CaptureError, ChuteError, SpecError
 from chutes_jupyter.images import Image
 from chutes_jupyter.jobdata import SSH_KEY, check_job_data
 from chutes_jupyter.models import (
@@ -27,6 +27,7 @@ from chutes_jupyter.models import (
 )
 from chutes_jupyter.nodes import NodeSelector
 from chutes_jupyter.notebooks import notebook_path
+from chutes_jupyter.preflight import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -261,13 +262,24 @@ class JobFunction:
         """How many bytes of a job's log are kept; None for all, ``"default"`` as set elsewhere."""
         return self._options.log_limit
 
+    @property
+    def send(self) -> tuple[str, ...]:
+        """The names that look like credentials, and may travel."""
+        return self._options.send
+
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """Such names of which nothing is shown."""
+        return self._options.secret
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
         Parameters
         ----------
         **changes
-            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``.
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
+            ``send`` and ``secret`` (names that look like credentials, and may travel).
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)
@@ -300,7 +312,7 @@ class JobFunction:
         check_flag("ack", ack)
         worker = Workers.load().get(self.worker)
         whole = {**(data or {}), **job_data}
-        payload = self.payload(whole)
+        payload, assembled = self._assembled(whole)
         from chutes_jupyter import job
 
         selector = self.chute.node_selector
@@ -317,7 +329,15 @@ class JobFunction:
             node_selector=selector.to_json() if selector else None,
             ssh_public_key=self._ssh_public_key(whole),
         )
-        return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
+        return job.submit(
+            spec,
+            payload,
+            notices=self.notices(),
+            node_selector=selector,
+            files=assembled.files,
+            installed=assembled.installed,
+            ack=ack,
+        )
 
     def _ssh_public_key(self, job_data: Mapping[str, Any]) -> str | None:
         """Return who may come in, one public key a line, where the job data says so."""
@@ -327,12 +347,45 @@ class JobFunction:
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""
+        return self._assembled(job_data)[0]
+
+    def _assembled(self, job_data: Mapping[str, Any]) -> tuple[bytes, Assembled]:
         checked = check_job_data(job_data)
-        hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
-        assembled = assemble(self.code, hooks, chute=self.chute)
+        assembled = self._assemble()
+        assembled.check()
         chute = {"username": self.chute.username, "name": self.chute.name}
-        whole = {"v": _PAYLOAD_VERSION, **assembled, "chute": chute, "job_data": checked}
-        return codec.dumps(whole, "payload")
+        whole = {"v": _PAYLOAD_VERSION, **assembled.payload, "chute": chute, "job_data": checked}
+        return codec.dumps(whole, "payload"), assembled
+
+    def check(self) -> Report:
+        """Return what a job of it would take along, and what stands in its way.
+
+        Its worker is asked which of the modules it has; one that can't be reached is no
+        hindrance to the rest.
+        """
+        from chutes_jupyter import portal
+        from chutes_jupyter.job import current_client
+
+        try:
+            found = self._assemble()
+        except CaptureError as error:
+            return Report(self.name, self.worker, refused=(str(error),))
+        missing: Mapping[str, str] = {}
+        unasked = ""
+        if found.installed:
+            try:
+                client = current_client()
+                missing = portal.call(client.missing_modules, self.worker, found.installed)
+            except ChuteError as error:
+                unasked = str(error)
+        return Report(
+            self.name, self.worker, found.items, found.refused, found.held, missing, unasked
+        )
+
+    def _assemble(self) -> Assembled:
+        hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
+        chosen = self._options
+        return assemble(self.code, hooks, chute=self.chute, send=chosen.send, secret=chosen.secret)
 
     def notices(self) -> list[str]:
         """Return what is declared, and not applied on workers of one's own."""

@@ -31,7 +31,7 @@ from chutes_jupyter.errors import (
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -405,6 +405,8 @@ def submit(
     *,
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
+    files: Mapping[str, bytes] | None = None,
+    installed: frozenset[str] = frozenset(),
     ack: bool = False,
 ) -> Job:
     """Submit a job and return it at once, `pending` and recorded.
@@ -421,6 +423,10 @@ def submit(
         What the person should read.
     node_selector : NodeSelector, optional
         What the worker must have.
+    files : mapping, optional
+        The files of modules that it needs, by their hashes.
+    installed : frozenset of str
+        The modules that the worker's interpreter must have.
     ack : bool
         Wait until the worker has the job on its disk and said so, or it can't start.
 
@@ -449,7 +455,7 @@ def submit(
     )
     client = current_client()
     client.store.add(record)
-    submission = Submission(spec, payload, node_selector, tuple(notices))
+    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, installed)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     if ack:
         portal.call(client.acknowledged, job._live)

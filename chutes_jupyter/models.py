@@ -238,6 +238,20 @@ def check_grace(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_names(field: str, value: object) -> tuple[str, ...]:
+    """Return names of the notebook as a tuple.
+
+    Raises
+    ------
+    SpecError
+        If it is no list of Python names.
+    """
+    names = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    if not all(isinstance(name, str) and name.isidentifier() for name in names):
+        raise SpecError(field, value, "must be a list of names", f'{field}=["HF_TOKEN"]')
+    return names
+
+
 def check_log_limit(value: object, where: str = "log_limit") -> int | str | None:
     """Return the limit of a log in bytes, None for no limit, or ``"default"``.
 
@@ -287,8 +301,13 @@ class JobOptions:
     worker: str = "local"
     grace: float = DEFAULT_GRACE
     log_limit: int | str | None = "default"
+    #: Names that look like credentials and may travel; those of `secret` are shown nowhere.
+    send: tuple[str, ...] = ()
+    secret: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "send", check_names("send", self.send))
+        object.__setattr__(self, "secret", check_names("secret", self.secret))
         check_flag("ssh", self.ssh)
         check_flag("upload", self.upload)
         # Kept for `changed`: the SSH port that ssh=True adds must go again with ssh=False.

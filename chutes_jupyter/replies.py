@@ -195,6 +195,19 @@ class Submitted(_Reply):
     known: bool
 
 
+class MissingFiles(_Reply):
+    """The reply to `modules`: which of the files that were asked for are not there."""
+
+    missing: Annotated[list[Sha256], Field(max_length=10_000)]
+
+
+class MissingModules(_Reply):
+    """The reply to `installed`: which modules the interpreter of jobs does not have."""
+
+    missing: Annotated[list[Word], Field(max_length=1000)]
+    executable: Text
+
+
 class LogPiece(_Reply):
     """The header of the reply to `log`; the bytes are its body.
 

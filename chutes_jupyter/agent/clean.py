@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from . import journal
 from .history import History
 from .journal import TERMINAL, EventLog, JobDir, JournalError, Lock
+from .modules import ModuleStore
 
 Pair = Tuple[Dict[str, Any], bytes]
 
@@ -145,6 +146,8 @@ class Cleaner:
                     yield from _quietly(path)
                 elif _MARK.match(name) and _age(path) > 90 * _DAY and os.path.isfile(path):
                     os.unlink(path)  # the mark of a job that was withdrawn before it came
+        for path in ModuleStore(self._root).sweep():
+            yield from _quietly(path)
         for name in _names(agents):
             path = os.path.join(agents, name)
             unused = _age(os.path.join(path, "ok")) > _UNUSED and _age(path) > _UNUSED

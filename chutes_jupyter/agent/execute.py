@@ -18,7 +18,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, faults, raised, shell, space
+from . import cells, codec, faults, modules, raised, shell, space
 from .journal import write_bytes
 
 
@@ -110,6 +110,7 @@ def main(path: str, fd: int) -> None:
         with open(os.path.join(path, "payload.bin"), "rb") as file:
             payload = codec.loads(file.read())
         sys.argv = [payload["job"]]
+        _add_modules(payload.get("modules"), path)
         value = _run(payload, os.path.join(path, "output"), link)
         _keep(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
     except BaseException as error:
@@ -118,6 +119,15 @@ def main(path: str, fd: int) -> None:
         sys.exit(1)
     link.say(returned=True)
     _flush()
+
+
+def _add_modules(files: Any, path: str) -> None:
+    """Let this job import the modules that came with it, before any others of these names."""
+    if not files:
+        return
+    folder = os.path.join(path, modules.FOLDER)
+    modules.place(os.path.dirname(os.path.dirname(path)), folder, files)
+    sys.path.insert(0, folder)
 
 
 class DiskFull(Exception):

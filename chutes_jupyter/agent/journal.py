@@ -81,6 +81,7 @@ class JobDir:
         self.faults = os.path.join(self.path, "faults")
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
+        self.modules = os.path.join(self.path, "modules")
         self.reserve = os.path.join(self.path, "reserve")
         self.door = os.path.join(self.path, "door")
 

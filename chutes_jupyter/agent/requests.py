@@ -20,7 +20,9 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 from . import checkup, gpu, journal, logind, logs, outputs, processes, space, sshd, warden, wire
 from .clean import Cleaner, mark_used
 from .history import History
+from .installed import Installed
 from .journal import EventLog, JobDir, JournalError, OtherFormat
+from .modules import ModuleError, ModuleStore
 from .sending import LARGE, Digest, Listed, send
 from .template import TemplateDied, Templates
 
@@ -64,6 +66,8 @@ class Requests:
         self._logs: Dict[str, EventLog] = {}
         self._history = History(root, self._check_alive)
         self._cleaner = Cleaner(self._history, agent_hash)
+        self._modules = ModuleStore(root)
+        self._installed = Installed()
         mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
@@ -72,6 +76,9 @@ class Requests:
             "check": lambda header, body: (checkup.look(self.root), b""),
             "noise": lambda header, body: ({}, checkup.noise(int(header["size"]))),
             "stage": self._stage,
+            "installed": lambda header, body: self._find_modules(header),
+            "modules": lambda header, body: self._missing(header),
+            "module": self._module,
             "submit": self._submit,
             "cancel": self._cancel,
             "events": self._events,
@@ -108,6 +115,8 @@ class Requests:
             raise Refused("other_format", str(error)) from error
         except JournalError as error:
             raise Refused("unknown_job", str(error)) from error
+        except ModuleError as error:
+            raise Refused("bad_request", str(error)) from error
         except OSError as error:
             if space.is_full(error):
                 raise Refused("disk_full", space.sentence(_jobs(self.root), error)) from error
@@ -209,6 +218,20 @@ class Requests:
             raise
         finally:
             os.close(fd)
+        return {}, b""
+
+    def _find_modules(self, header: Header) -> Answer:
+        env = header.get("env") or {}
+        executable = self._interpreter(header.get("python"), env)["executable"]
+        missing = self._installed.missing(executable, env, header["names"])
+        return {"missing": missing, "executable": executable}, b""
+
+    def _missing(self, header: Header) -> Answer:
+        return {"missing": self._modules.missing(header["hashes"])}, b""
+
+    def _module(self, header: Header, body: bytes) -> Answer:
+        offset, total = int(header["offset"]), int(header["total"])
+        self._modules.put(header["sha256"], offset, total, body)
         return {}, b""
 
     def _staged(self, job_id: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.errors import (
@@ -14,9 +15,12 @@ from chutes_jupyter.errors import (
     LoginFailed,
     RequestRefused,
 )
-from chutes_jupyter.replies import Info, Submitted, parse
+from chutes_jupyter.preflight import lacking, packages_for
+from chutes_jupyter.replies import Info, MissingFiles, MissingModules, Submitted, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
     from chutes_jupyter.client.live import Live
     from chutes_jupyter.client.session import Session
     from chutes_jupyter.models import JobSpec
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 #: A larger payload goes ahead of the job, in pieces of this size.
 STAGED = 512 * 1024
 _PIECES_AT_ONCE = 4
+#: So many files of modules are asked for in one request.
+_HASHES_AT_ONCE = 2000
 #: A slow line may take long for a piece, in seconds.
 _PATIENCE = 300.0
 #: How often a connection may break before anything of the submit was sent.
@@ -73,12 +79,18 @@ class Submission:
         What the worker must have.
     notices : tuple of str
         What the person should read.
+    files : mapping
+        The files of the person's own modules that it needs, by their hashes.
+    installed : frozenset of str
+        The modules that the worker's interpreter must have.
     """
 
     spec: JobSpec
     payload: bytes
     node_selector: NodeSelector | None = None
     notices: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    installed: frozenset[str] = frozenset()
 
 
 class Undeliverable(Exception):
@@ -162,6 +174,8 @@ class Delivery:
         await self._session.link(self._trouble)
         self._trouble(None)
         await self._check_needs()
+        await self._check_modules()
+        await self._send_files()
         if len(payload) > STAGED:
             await self._stage(payload)
             payload = b""
@@ -194,27 +208,81 @@ class Delivery:
         if notice:
             self._live.notice(notice)
 
+    async def _check_modules(self) -> None:
+        names = self._submission.installed
+        if not names or self.sent:
+            return
+        spec, worker = self._submission.spec, self._live.worker
+        missing, executable = await missing_modules(
+            self._session, names, spec.python, dict(spec.env)
+        )
+        if missing:
+            raise Undeliverable(lacking(spec.name, worker, missing, executable))
+
     async def _stage(self, payload: bytes) -> None:
         """Send the payload ahead; several pieces are under way, for lines with a long way."""
-        slots = asyncio.Semaphore(_PIECES_AT_ONCE)
 
         async def send(offset: int) -> None:
-            async with slots:
-                await self._session.request(
-                    "stage",
-                    payload[offset : offset + STAGED],
-                    patience=_PATIENCE,
-                    job=self._live.id,
-                    offset=offset,
-                    total=len(payload),
-                )
+            await self._session.request(
+                "stage",
+                payload[offset : offset + STAGED],
+                patience=_PATIENCE,
+                job=self._live.id,
+                offset=offset,
+                total=len(payload),
+            )
 
         # The first alone: it makes the file.
         await send(0)
-        tasks = [asyncio.ensure_future(send(o)) for o in range(STAGED, len(payload), STAGED)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await _some_at_once(partial(send, offset) for offset in range(STAGED, len(payload), STAGED))
+
+    async def _send_files(self) -> None:
+        """Send what the worker lacks of the person's modules."""
+        hashes = sorted(self._submission.files)
+        for start in range(0, len(hashes), _HASHES_AT_ONCE):
+            some = hashes[start : start + _HASHES_AT_ONCE]
+            reply = await self._session.request("modules", hashes=some)
+            missing = set(parse(MissingFiles, reply.header).missing) & set(some)
+            await _some_at_once(partial(self._send_file, each) for each in sorted(missing))
+
+    async def _send_file(self, sha256: str) -> None:
+        data = self._submission.files[sha256]
+        # In order: the last piece ends the file.
+        for offset in range(0, max(len(data), 1), STAGED):
+            await self._session.request(
+                "module",
+                data[offset : offset + STAGED],
+                patience=_PATIENCE,
+                sha256=sha256,
+                offset=offset,
+                total=len(data),
+            )
+
+
+async def missing_modules(
+    session: Session, names: Iterable[str], python: str | None, env: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """Return which modules a worker's interpreter lacks, each with its package, and its path."""
+    wanted = sorted(names)
+    reply = await session.request("installed", names=wanted, python=python, env=dict(env))
+    found = parse(MissingModules, reply.header)
+    missing = set(found.missing) & set(wanted)  # a worker may name what it likes
+    packages = await asyncio.to_thread(packages_for, missing) if missing else {}
+    return packages, found.executable
+
+
+async def _some_at_once(sends: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of it, a few at a time; when one fails, the others are not waited for."""
+    slots = asyncio.Semaphore(_PIECES_AT_ONCE)
+
+    async def one(send: Callable[[], Awaitable[None]]) -> None:
+        async with slots:
+            await send()
+
+    tasks = [asyncio.ensure_future(one(send)) for send in sends]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
+from chutes_jupyter.client.deliver import missing_modules
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
@@ -35,6 +36,8 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
@@ -388,6 +391,12 @@ class JobClient:
         if hello is None:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
+
+    async def missing_modules(self, name: str, modules: Iterable[str]) -> dict[str, str]:
+        """Return which modules a worker's interpreter lacks, each with its package."""
+        worker = Workers.load().get(name)
+        control, _ = self._session(worker)
+        return (await missing_modules(control, modules, worker.python, worker.env))[0]
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)

@@ -56,6 +56,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     parser = Parser(prog=prog, description="Run jobs on workers, and see to those that run.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_run(verbs, notebook=notebook)
+    _add_check(verbs, notebook=notebook)
     _add_jobs(verbs)
     _add_logs(verbs)
     _add_cancel(verbs)
@@ -94,6 +95,38 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="print its log until it ends; fail if it fails"
     )
+    add_names(parser)
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """Add the options that let names travel which look like credentials."""
+    parser.add_argument(
+        "--send",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let a name travel that looks like a credential (repeatable)",
+    )
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the same for one that is a secret: nothing of it is shown (repeatable)",
+    )
+
+
+def _add_check(verbs: Any, *, notebook: bool) -> None:
+    what = "a job function of this notebook" if notebook else "FILE.py:NAME, or FILE.py with one"
+    parser = verbs.add_parser(
+        "check",
+        help="list what a job would take along",
+        description="List what a job would take along, with sizes, and what stands in its way: "
+        "what can't travel, and modules that the worker lacks. Nothing is started.",
+    )
+    parser.add_argument("function", metavar="NAME" if notebook else "FILE.py:NAME", help=what)
+    parser.add_argument("--worker", metavar="NAME", help="where it would run")
+    add_names(parser)
 
 
 def _run_examples(*, parser_prog: str, notebook: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.commands import tables
 from chutes_jupyter.commands.scripts import load_function
-from chutes_jupyter.errors import WaitTimeout
+from chutes_jupyter.errors import CaptureError, WaitTimeout
 from chutes_jupyter.models import TERMINAL
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.timeout is not ...:
         changes["timeout"] = arguments.timeout
+    changes.update(_named(arguments, function))
     if changes:
         function = function.options(**changes)
     # A terminal's process ends now: the worker must have the job before it does.
@@ -58,6 +59,27 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
     else:
         here.say(f"Its log: {here.prog} logs -f {job.label}")
     return job
+
+
+def _named(arguments: argparse.Namespace, function: JobFunction) -> dict[str, Any]:
+    """Return the options that name credentials, beside those that the job function has."""
+    given = {
+        "send": [*function.send, *arguments.send],
+        "secret": [*function.secret, *arguments.secret],
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def check(arguments: argparse.Namespace, here: Surroundings) -> None:
+    """Show what a job would take along; in a terminal, fail if it can't start like this."""
+    function: JobFunction = (here.find or load_function)(arguments.function)
+    changes = _named(arguments, function)
+    if arguments.worker is not None:
+        changes["worker"] = arguments.worker
+    report = (function.options(**changes) if changes else function).check()
+    here.write(str(report))
+    if not report.ok and not here.in_notebook:
+        raise CaptureError(f"{function.name} can't start like this.")
 
 
 def _say_state(job: Job, here: Surroundings) -> None:

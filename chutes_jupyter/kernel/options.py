@@ -7,7 +7,7 @@ import keyword
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.commands.arguments import Parser, parse
+from chutes_jupyter.commands.arguments import Parser, add_names, parse
 from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.kernel.values import parse_job_data, split_line, unquote
 from chutes_jupyter.models import (
@@ -16,6 +16,7 @@ from chutes_jupyter.models import (
     Port,
     check_grace,
     check_log_limit,
+    check_names,
     parse_timeout,
 )
 
@@ -69,6 +70,7 @@ def job_parser() -> Parser:
     add("--log-limit", metavar="SIZE", default="default",
         help="how much of its log is kept, head and tail: 512m, 2g or none (default: 1g, or "
         "log_limit of the workers file)")  # fmt: skip
+    add_names(parser)
     add("--run", metavar="key=value", nargs="*", default=None, help="submit it at once")
     add("--wait", action="store_true",
         help="with --run: print the log live, and raise if the job fails")  # fmt: skip
@@ -97,6 +99,8 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
         worker=given.worker,
         grace=_grace(given.grace),
         log_limit=check_log_limit(given.log_limit, "--log-limit"),
+        send=check_names("--send", given.send),
+        secret=check_names("--secret", given.secret),
     )
     run = given.run is not None
     for option, value in (("--wait", given.wait), ("--out", given.out)):

@@ -176,6 +176,29 @@ def test_help_is_printed(notebook: Notebook, code: str):
     assert outcome.stderr == ""
 
 
+def test_what_a_notebook_has_goes_along_and_is_listed(notebook: Notebook, tmp_path: Path):
+    (tmp_path / "helpers.py").write_text("def add(a, b):\n    return a + b\n")
+    notebook.run(
+        "import helpers, functools\nHF_TOKEN = 'canary-123'\n"
+        "class Layer:\n    def __init__(self, n): self.n = n\n"
+        "layers = [Layer(1), Layer(2)]\n"
+        "def counter():\n    n = 0\n    def count():\n        nonlocal n\n"
+        "        n += 1\n        return n\n    return count\ncount = counter(); count()\n"
+        "add = functools.partial(helpers.add, 10)"
+    )
+    notebook.run(
+        "%%chute_job train --secret HF_TOKEN\n"
+        "return [x.n for x in layers], count(), add(1), helpers.add(1, 2), HF_TOKEN"
+    )
+    listed = notebook.run("%chute check train").stdout
+    assert "  module  helpers.py  " in listed
+    assert "  pickle  layers  " in listed
+    assert "  secret  HF_TOKEN\n" in listed
+    assert "canary" not in listed
+    outcome = notebook.run("job = %chute run train\njob.result()")
+    assert ast.literal_eval(outcome.value) == ([1, 2], 2, 11, 3, "canary-123")
+
+
 def test_run_names_the_job_functions_that_there_are(notebook: Notebook):
     notebook.run("%%chute_job train\nreturn 1")
     outcome = notebook.run("%chute run trian", fails=True)

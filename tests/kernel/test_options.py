@@ -47,6 +47,13 @@ def test_timeouts(text: str, seconds: int | None):
     assert parse_job_line(f"train --timeout {text}", {}).options.timeout == seconds
 
 
+def test_names_that_look_like_credentials():
+    options = parse_job_line("train --send A --send B --secret C", {}).options
+    assert (options.send, options.secret) == (("A", "B"), ("C",))
+    with pytest.raises(SpecError, match="--send"):
+        parse_job_line("train --send a-b", {})
+
+
 def test_a_log_limit():
     assert parse_job_line("train --log-limit 2g", {}).options.log_limit == 2 * 1024**3
     assert parse_job_line("train --log-limit none", {}).options.log_limit is None

@@ -122,7 +122,8 @@ class Job(JobFacts):
         Raises
         ------
         JobFailed
-            If the function raised, or the job could not start; with the worker's traceback.
+            If the function raised, or the job could not start; with the worker's traceback, and
+            also of the type that was raised, where that exists here.
         JobCancelled, JobTimedOut
             If it was ended so; with what it returned all the same in ``.value``.
         JobLost

@@ -17,6 +17,8 @@ __all__ = ["Frame", "Raised", "RaisedList"]
 _MAX_LINE = 2**31
 #: All texts of one list together, in characters; the agent sends a good deal less.
 _MAX_ALL = 512 * 1024
+#: What a line counts at the least, since it is shown with its number and indented.
+_EACH = 20
 
 
 def _line(value: object) -> object:
@@ -76,11 +78,12 @@ class Raised(_Part):
     more: Number = 0
 
     def size(self) -> int:
-        """Return how many characters it has."""
+        """Return how many characters it has, and what showing them costs where there are none."""
         texts = [self.type, self.said, *self.notes]
         for frame in self.frames:
             texts += [frame.file, frame.function, *frame.lines]
-        return sum(map(len, texts))
+        breaks = sum(text.count("\n") for text in (self.said, *self.notes))
+        return sum(map(len, texts)) + _EACH * (len(texts) + breaks)
 
 
 def _tree(items: list[Raised]) -> list[Raised]:

@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+_AT_NAMES = re.compile(r"@([^\W\d]\w*)")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -83,10 +85,15 @@ class Walker(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
-        called = node.func.id if isinstance(node.func, ast.Name) else ""
         text = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-        if called in ("exec", "eval") and isinstance(text, str):
+        if not isinstance(text, str):
+            return
+        if isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval"):
             self._written(text)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in ("query", "eval"):
+            # A frame of pandas looks up @names where it is asked.
+            for name in _AT_NAMES.findall(text):
+                self.read_inside(name, node.lineno, explicit=False)
 
     def _written(self, text: str) -> None:
         """Visit code that is written out in a string, which may run where it stands."""
@@ -96,6 +103,7 @@ class Walker(ast.NodeVisitor):
             return
         inside = Scope(self.attributes, set())
         inside.visit(tree)
+        # As a function would read them: what is bound by then is known only when it runs.
         inside.hand_over(lambda name, line: self.read_inside(name, line, explicit=False))
 
     def visit_Assign(self, node: ast.Assign) -> None:

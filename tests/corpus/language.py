@@ -453,6 +453,9 @@ async with opened("q") as queue:
         since=(3, 11),
     ),
     "an assertion": Case("x = [1, 2]\nassert len(x) == 3, f'has {len(x)}'"),
+    "an error with notes": Case(
+        "e = KeyError('row')\ne.add_note('in file a.csv')\nraise e", since=(3, 11)
+    ),
     "too deep a recursion": Case(
         "def f(n):\n    return f(n + 1)\ntry:\n    f(0)\nexcept RecursionError:\n    print('deep')"
     ),

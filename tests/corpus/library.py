@@ -81,6 +81,15 @@ answer = [sorted(results), more]
         "print(f'{\"name\":<8}|{\"n\":>4}')\nfor r in rows:\n    print(f\"{r['name']:<8}|{r['n']:>4}\")",
         ("rows = [{'name': 'a', 'n': 1}, {'name': 'b', 'n': 22}]",),
     ),
+    "a module of the project": Case(
+        "print(corpus_helper.half(8))\nanswer = double(4)\ncorpus_helper.half(3)",
+        (
+            "import os, sys\nfrom pathlib import Path\n"
+            "Path('corpus_helper.py').write_text('def half(n):\\n    if n % 2:\\n        raise ValueError(n)\\n    return n // 2\\n\\ndef double(n):\\n    return 2 * n\\n')\n"
+            "sys.path.insert(0, os.getcwd())",
+            "import corpus_helper\nfrom corpus_helper import double",
+        ),
+    ),
     # -- NumPy, pandas, scikit-learn, matplotlib, torch
     "numpy": Case(
         """
@@ -103,6 +112,15 @@ answer = df.groupby("city").n.sum().to_dict()
 df["country"]
 """,
         ("import pandas as pd",),
+        needs=("pandas",),
+    ),
+    "pandas: a query with names of the notebook": Case(
+        "answer = df.query('n >= @least and city in @wanted').n.tolist()\n"
+        "def above(k):\n    return df.query('n > @k').n.tolist()\nprint(above(1))",
+        (
+            "import pandas as pd\nleast = 2\nwanted = ['a']",
+            "df = pd.DataFrame({'city': ['a', 'b', 'a'], 'n': [1, 2, 3]})",
+        ),
         needs=("pandas",),
     ),
     "scikit-learn": Case(

@@ -37,5 +37,8 @@ CASES = {
     ),
     "a magic of the notebook's": Case("%who\nprint(1)", refused="is IPython's own"),
     "a cell in another language": Case("%%bash\nls", refused="is IPython's own"),
+    "a shell line in a function of another cell": Case(
+        "show()", ("def show():\n    !echo shown",), refused="get_ipython is IPython's"
+    ),
     "help": Case("print?", refused="is IPython's own"),
 }

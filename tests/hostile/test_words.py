@@ -93,6 +93,7 @@ def test_reasons_notices_and_tracebacks_are_harmless_in_text_and_html() -> None:
 
 
 DEEP = [{"type": "E", "said": "", "parts": [n + 1] * 2} for n in range(60)]
+FRAME: dict[str, Any] = {"file": "", "line": 1, "function": ""}
 WORSE: dict[str, Any] = {
     "itself": [{"type": "E", "said": "", "before": 0}],
     "an earlier one": [
@@ -103,6 +104,10 @@ WORSE: dict[str, Any] = {
     "the same one again and again": [*DEEP, {"type": "E", "said": ""}],
     "too many": [{"type": "E", "said": ""}] * 101,
     "too much": [{"type": "E", "said": "x" * 60_000}] * 9,
+    "too many empty lines": [
+        {"type": "E", "said": "", "frames": [{**FRAME, "lines": [""] * 20}] * 100}
+    ]
+    * 50,
     "no list": {"type": "E"},
 }
 

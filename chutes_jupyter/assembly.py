@@ -191,6 +191,8 @@ class Assembly:
             self._add(use, value)
 
     def _credential(self, use: _Use, value: Any) -> str | None:
+        if not isinstance(value, str | bytes | dict | list | tuple):
+            return None
         named = {use.name, *re.findall(r"\w+", use.shown)} & self.send
         return None if named else credential(value, use.shown)
 
@@ -265,7 +267,10 @@ class Assembly:
             code = isinstance(part, types.ModuleType) or bool(role(part)) or self._is_home(part)
             if not code:
                 return None
-            return parts.take(part, path_to(value, part) or f" ({describe(part)})")
+            name = getattr(part, "__name__", "")
+            if name and parts.namespace.get(name) is part:
+                return str(name)  # there, too, results may name their class
+            return parts.take(part, lambda: path_to(value, part) or f" ({describe(part)})")
 
         try:
             data = pickles.dumps(value, reference)
@@ -338,10 +343,21 @@ class Assembly:
             if code is None:
                 what = f"{use.shown} is {describe(value)} whose source can't be found"
                 self._refuse(use, f"{what}: define it in a cell or a file")
-            else:
-                self._take_definition(code)
+                return
+            # A default or an attribute that can't travel: there, too, its source may make one.
+            saved = self._state() if code.more.get("sets") and not code.more["cells"] else None
+            count = len(self.refused)
+            self._take_definition(code)
+            again = self._source_again(use, value) if saved and len(self.refused) > count else None
+            if saved and again is not None:
+                self.__dict__.update(saved)
+                self._take_definition(again)
         except CaptureError as error:
             self._refuse(use, f"{use.shown}: {error}")
+
+    def _state(self) -> dict[str, Any]:
+        kept = ("job", "roots", "chute", "send")
+        return {name: value if name in kept else copy(value) for name, value in vars(self).items()}
 
     def _function_code(self, use: _Use, value: Any) -> CapturedCode | None:
         function = inspect.unwrap(value)
@@ -351,32 +367,22 @@ class Assembly:
             return None
         if not itself:
             return wrapped_function(use.name, source, function, self._parts(use))
-        bare = bare_function(use.name, source, value, self._parts(use))
-        alone = value.__closure__ or "<locals>" in value.__qualname__
-        if alone or not bare.more or self._would_take(bare):
-            return bare
-        # A default or an attribute that can't travel: there, too, its source may make one.
+        return bare_function(use.name, source, value, self._parts(use))
+
+    def _source_again(self, use: _Use, value: types.FunctionType) -> CapturedCode | None:
+        """Return a function whose decorators and defaults are made anew by their source."""
         function = inspect.unwrap(value)
-        again = source if function is value else function_source(function, use.name)
-        if again is None:
-            return bare
-        defines = function.__code__.co_name
-        return from_source("def", use.name, again, function, defines=defines)
+        source = function_source(function, use.name)
+        if source is None or "<locals>" in value.__qualname__ or function.__closure__:
+            return None
+        anonymous = function.__name__ == "<lambda>"
+        defines = use.name if anonymous else function.__code__.co_name
+        return from_source("def", use.name, source, function, defines=defines)
 
     def _is_home_code(self, function: types.FunctionType) -> bool:
         homes = [root.namespace for root in self.roots]
         around = function.__globals__
         return around.get("__name__") == "__main__" or any(around is home for home in homes)
-
-    def _would_take(self, code: CapturedCode) -> bool:
-        """Whether nothing that a definition needs would be refused."""
-        trial = copy(self)
-        for name in ("imports", "values", "chute_names", "_definitions", "_bound"):
-            setattr(trial, name, copy(getattr(self, name)))
-        for name in ("_names", "_hidden", "refused", "held", "_modules"):
-            setattr(trial, name, copy(getattr(self, name)))
-        trial._take_definition(code)
-        return len(trial.refused) == len(self.refused)
 
     def _class_code(self, use: _Use, value: Any) -> CapturedCode | None:
         around = use.code.namespace

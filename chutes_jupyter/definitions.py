@@ -63,10 +63,14 @@ class Parts:
         self.where, self.namespace = where, namespace
         self.found: dict[str, Part] = {}
 
-    def take(self, value: Any, suffix: str, key: object = _NO_CELL) -> str:
+    def take(self, value: Any, suffix: str | Callable[[], str], key: object = _NO_CELL) -> str:
         """Return the hidden name of a part; `key` is what makes it the same part elsewhere."""
         name = self._hide(value if key is _NO_CELL else key)
-        self.found[name] = Part(value, lambda: self.shown() + suffix, self.where)
+
+        def shown() -> str:
+            return self.shown() + (suffix if isinstance(suffix, str) else suffix())
+
+        self.found[name] = Part(value, shown, self.where)
         return name
 
     def cell(self, variable: str, cell: types.CellType) -> str:

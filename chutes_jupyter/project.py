@@ -141,6 +141,8 @@ class _Walk:
         self.files: dict[str, Path] = {}
         self.installed: set[str] = set()
         self._seen: set[str] = set()
+        #: Whether top-level modules are the person's own; None for those that are nowhere.
+        self._tops: dict[str, bool | None] = {}
         self._rest: deque[str] = deque()
         self._ignored = Ignored()
 
@@ -148,11 +150,13 @@ class _Walk:
         top = each.name.partition(".")[0]
         if not top or top in _THERE or top in sys.stdlib_module_names:
             return
-        spec = _find(top)
-        if spec is not None and not _is_own(spec):
-            if each.needed:
-                self.installed.add(top)
-        elif spec is not None and each.name not in self._seen:
+        if top not in self._tops:
+            spec = _find(top)
+            self._tops[top] = None if spec is None else _is_own(spec)
+        own = self._tops[top]
+        if own is False and each.needed:
+            self.installed.add(top)
+        elif own and each.name not in self._seen:
             self._seen.add(each.name)
             self._rest.append(each.name)
 
@@ -179,24 +183,17 @@ class _Walk:
         self.files[f"{folder}/{origin.name}".lstrip("/")] = origin
         if origin.suffix != ".py":
             return
-        try:
-            tree = ast.parse(origin.read_bytes(), str(origin))
-        except (SyntaxError, ValueError):
-            return  # its import says what is wrong
-        for each in imports_in(tree, package, functions=False):
+        status = origin.stat()
+        found = _read(origin, package, status.st_mtime_ns, status.st_size)
+        for each in found.imports:
             self.take(each)
-        if _asks_for_files(tree):
-            self._add_data(tree, origin.parent, folder, whole=bool(package))
+        if found.texts is not None:
+            self._add_data(found.texts, origin.parent, folder, whole=bool(package))
 
-    def _add_data(self, tree: ast.Module, home: Path, folder: str, *, whole: bool) -> None:
+    def _add_data(self, texts: frozenset[str], home: Path, folder: str, *, whole: bool) -> None:
         """Add files beside a module: all of a package's, or those that a lone module names."""
         places = [home]
         if not whole:
-            texts = {
-                node.value
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            }
             named = [
                 Path(os.path.normpath(home / text))
                 for text in texts
@@ -236,6 +233,26 @@ def pack(files: Iterable[ModuleFile]) -> tuple[list[dict[str, Any]], dict[str, b
         executable = os.access(file.origin, os.X_OK) and os.name == "posix"
         manifest.append({"path": file.path, "sha256": sha256, "exec": executable})
     return manifest, contents
+
+
+class _Read(NamedTuple):
+    imports: tuple[Import, ...]
+    #: The texts in code that asks for the files beside it; None where it doesn't.
+    texts: frozenset[str] | None
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(origin: Path, package: str, _changed: int, _size: int) -> _Read:
+    """Read a module, again only when it has changed."""
+    try:
+        tree = ast.parse(origin.read_bytes(), str(origin))
+    except (SyntaxError, ValueError):
+        return _Read((), None)  # its import says what is wrong
+    imports = tuple(dict.fromkeys(imports_in(tree, package, functions=False)))
+    if not _asks_for_files(tree):
+        return _Read(imports, None)
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return _Read(imports, frozenset(text for text in constants if isinstance(text, str)))
 
 
 def _asks_for_files(tree: ast.Module) -> bool:
@@ -281,6 +298,7 @@ def _is_own(spec: Any) -> bool:
     return bool(places) and not any(_is_installed(Path(place)) for place in places)
 
 
+@functools.lru_cache(maxsize=4096)
 def _is_installed(path: Path) -> bool:
     if _INSTALLED & set(path.parts):
         return True

@@ -113,8 +113,12 @@ class Maker:
                 self._later(hidden, _filler(self._cells[hidden]))
             closure.append(self._cells[hidden])
         function = types.FunctionType(code, self._names, made.__name__, None, tuple(closure))
-        function.__annotations__ = made.__annotations__
-        function.__kwdefaults__ = made.__kwdefaults__
+        # From Python 3.14 on annotations are computed when they are asked for.
+        for attribute in ("__annotate__", "__type_params__"):
+            if hasattr(made, attribute):
+                setattr(function, attribute, getattr(made, attribute))
+        if not hasattr(made, "__annotate__"):
+            function.__annotations__ = made.__annotations__
         function.__qualname__ = made.__name__
         function.__doc__ = made.__doc__
         return function

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter.agent.clean import Cleaner
+from chutes_jupyter.agent.history import History
 from chutes_jupyter.agent.modules import UNUSED, ModuleError, ModuleStore, place
 
 DATA = b"x = 1\n"
@@ -53,6 +55,18 @@ def test_names_stay_inside(tmp_path: Path, path: str) -> None:
 def test_what_is_not_here_is_said(tmp_path: Path) -> None:
     with pytest.raises(ModuleError, match=r"a\.py.*submit the job again"):
         place(str(tmp_path), str(tmp_path / "modules"), [{"path": "a.py", "sha256": HASH}])
+
+
+def test_clean_takes_what_nobody_needs(tmp_path: Path) -> None:
+    store = ModuleStore(str(tmp_path))
+    other = hashlib.sha256(b"").hexdigest()
+    store.put(HASH, 0, len(DATA), DATA)
+    store.put(other, 0, 0, b"")
+    old = time.time() - UNUSED - 60
+    os.utime(store.path(HASH), (old, old))
+    cleaner = Cleaner(History(str(tmp_path), lambda job, log: None), "0" * 32)
+    list(cleaner.remove({"jobs": [], "sweep": True}))
+    assert store.missing([HASH, other]) == [HASH]
 
 
 def test_what_nobody_needs_goes(tmp_path: Path) -> None:

@@ -237,11 +237,18 @@ def test_a_module_of_torch_that_the_notebook_defines(notebook: Notebook, worker:
 
 
 def test_nothing_of_the_notebook_lies_in_a_pickle(notebook: Notebook) -> None:
-    notebook.cell("class Secretive: pass\ndef helper(): return 1\nx = [Secretive(), helper]")
+    notebook.cell("class A:\n    K = 'canary'\ndef helper(): return 'canary'\nx = [A(), helper]")
     found = codec.loads(notebook.job("return x").payload({}))
     (pickle,) = [unit for unit in found["units"] if unit["kind"] == "pickle"]
-    assert b"Secretive" not in pickle["data"]
-    assert b"helper" not in pickle["data"]
+    assert b"canary" not in pickle["data"]
+    assert b"__main__" not in pickle["data"]
+    assert {unit["name"] for unit in found["units"]} == {"A", "helper", "x", "train"}
+
+
+def test_the_class_of_an_instance_has_its_name_there(notebook: Notebook, worker: Worker) -> None:
+    notebook.cell("class A: pass\nxs = [A()]")
+    job = notebook.job("return type(xs[0]) is globals()['A'], type(xs[0]).__module__")
+    assert worker.run(job.payload({})) == (True, "__main__")
 
 
 def test_hidden_names_do_not_stay(notebook: Notebook, worker: Worker) -> None:

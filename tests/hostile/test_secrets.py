@@ -32,7 +32,7 @@ async def work(self, **job_data):
     await self.cancel_event.wait()
     return [variable, job_data["key"]]
 
-job = work.options(worker=sys.argv[2]).submit(key=key)
+job = work.options(worker=sys.argv[2], secret=["variable"]).submit(key=key)
 job.subscribe(lambda: None)
 print(job.id, flush=True)
 sys.stdin.readline()

@@ -25,7 +25,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "bootstrap",
         "link",
+        "places",
         "ports",
+        "relaystreams",
+        "relay",
+        "datagrams",
         "doorway",
         "mirror",
         "client",
@@ -57,6 +61,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         ("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets", "zmq"), NOTEBOOK
     ),
     **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
+    "httpx": ("client.doors",),
     # Whoever unpickles what a worker sent runs its code.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
 }

@@ -23,6 +23,7 @@ from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
 from tests.faults.kit import Line
 from tests.sshd import Sshd
+from tests.test_relay import relays, sockets_to
 
 SERVES = """
 import http.server, threading, time
@@ -330,6 +331,25 @@ def test_a_job_answers_datagrams_and_its_port_says_what_was_dropped(worker: Work
         assert other.address != port.address
     assert port.dropped == before
     port.wait_ready(PATIENCE)
+
+
+def test_nothing_stays_of_a_udp_port_when_its_job_has_ended(worker: Worker, web) -> None:
+    job = web(worker, NAMES, "udp")
+    port = job.ports["web"]
+    opened = port.forward()
+    addresses = [port.address, opened.address]
+    for address in addresses:
+        assert resolve(address, b"a.example") == b"10.0.0.1"
+    assert len(relays(worker)) == 1  # one for all
+    assert sockets_to(port.port) == 2  # one for each who asked
+    job.cancel()
+    job.wait(PATIENCE)
+    until(lambda: not relays(worker), "the worker's process is gone")
+    assert sockets_to(port.port) == 0
+    assert opened.address is None
+    for address in addresses:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(address)  # it is free
 
 
 def test_dropped_datagrams_are_told_beside_the_port(local: Worker, web) -> None:

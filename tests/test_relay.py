@@ -243,14 +243,20 @@ async def test_a_server_that_does_not_listen_yet_refuses_and_later_answers(way: 
     server.close()
 
 
-async def test_after_a_break_the_same_address_answers_again(ssh_worker: Worker, sshd: Sshd) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["connection", "relay alone"])
+async def test_after_a_break_the_same_address_answers_again(
+    ssh_worker: Worker, sshd: Sshd, whole: bool
+) -> None:
     way = Way(ssh_worker)
     server = Server(lambda data: data)
     forward = await way.forward(server.port)
     address = forward.address
     with client(forward) as sock:
         assert await ask(sock, b"before") == b"before"
-        sshd.drop()
+        if whole:
+            sshd.drop()
+        else:
+            os.kill(relays(ssh_worker)[0], signal.SIGKILL)
         # Datagrams get lost, and whoever sends them asks again.
         answer = None
         while answer != b"after":

@@ -27,6 +27,10 @@ __all__ = [
     "Event",
     "EventPage",
     "Gpu",
+    "GpuHolder",
+    "GpuPage",
+    "GpuUse",
+    "GpuWaiter",
     "Hello",
     "Info",
     "JobPage",
@@ -138,7 +142,8 @@ class Event(_Reply):
 
     def fault(self) -> str | None:
         """Return what a known type lacks, or None."""
-        needed = {"state": self.state, "notice": self.message, "port": self.name}
+        needed = {"state": self.state, "port": self.name}
+        needed |= dict.fromkeys(("notice", "waiting", "gpus"), self.message)
         if self.type in needed and needed[self.type] is None:
             return f"event {self.n} of type {self.type} is not whole"
         return None
@@ -234,6 +239,36 @@ class Gpu(_Reply):
     memory_mib: Count
 
 
+class GpuHolder(_Reply):
+    """The job that has a GPU, and whose it is."""
+
+    label: Word
+    user: Word
+
+
+class GpuWaiter(GpuHolder):
+    """A job that waits for GPUs, and for how many."""
+
+    wants: Count
+
+
+class GpuUse(Gpu):
+    """A GPU with who uses it. `others` are processes that are not of the job that has it."""
+
+    index: Count
+    free_mib: Count | None
+    mig: bool
+    holder: GpuHolder | None
+    others: Annotated[list[Word], Field(max_length=10_000)]
+
+
+class GpuPage(_Reply):
+    """The reply to `gpus`. Without GPU tools on the worker `gpus` is None."""
+
+    gpus: Annotated[list[GpuUse], Field(max_length=1024)] | None
+    waiting: Annotated[list[GpuWaiter], Field(max_length=10_000)]
+
+
 class Interpreter(_Reply):
     """The interpreter of a worker's jobs."""
 
@@ -278,6 +313,8 @@ class JobStatus(_Reply):
     ports: Annotated[list[JobPort], Field(max_length=1000)]
     timeout: Count | None
     upload: bool
+    #: What it waits for before it starts.
+    waiting: Text | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

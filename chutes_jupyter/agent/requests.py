@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, logind, logs, outputs, processes, space, warden, wire
+from . import gpu, journal, logind, logs, outputs, processes, sharing, space, warden, wire
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
@@ -68,6 +68,7 @@ class Requests:
             "hello": self._hello,
             "ping": lambda header, body: ({}, b""),
             "info": self._info,
+            "gpus": self._gpus,
             "stage": self._stage,
             "submit": self._submit,
             "cancel": self._cancel,
@@ -144,10 +145,13 @@ class Requests:
 
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
-        facts["gpus"] = gpu.list_gpus()
+        facts["gpus"] = gpu.ask()
         facts["logout"] = self._templates.logout.warning()
         facts["interpreter"] = self._interpreter(header.get("python"), header.get("env") or {})
         return facts, b""
+
+    def _gpus(self, header: Header, body: bytes) -> Answer:
+        return sharing.survey(self.root, dict(os.environ, **(header.get("env") or {}))), b""
 
     def _interpreter(self, python: Optional[str], env: Dict[str, str]) -> Dict[str, str]:
         """Return the real interpreter behind a name, asked once: shims cost every start."""

@@ -28,15 +28,19 @@ from chutes_jupyter.errors import (
     UnknownWorker,
 )
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
+from chutes_jupyter.replies import OTHER_FORMAT, GpuPage, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.ports import Forward
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
+#: How long a list of workers waits for what one of them has, in seconds.
+_GLANCE = 5.0
 _MAX_RESULT = 4 * 1024**3
 #: Beside what else the outputs of a job may lie; see `_notebook_folder`.
 _NOTEBOOKS = {".ipynb", ".py"}
@@ -362,6 +366,22 @@ class JobClient:
         if hello is None:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
+
+    async def gpus(self, workers: Sequence[Worker]) -> dict[str, GpuPage | str]:
+        """Ask workers, all at once and shortly, for their GPUs; return why one said nothing."""
+        answers = await asyncio.gather(*(self._ask_for_gpus(each) for each in workers))
+        return {each.name: answer for each, answer in zip(workers, answers, strict=True)}
+
+    async def _ask_for_gpus(self, worker: Worker) -> GpuPage | str:
+        control, _ = self._session(worker)
+        try:
+            async with asyncio.timeout(_GLANCE):
+                reply = await control.request("gpus", env=dict(worker.env))
+            return parse(GpuPage, reply.header)
+        except TimeoutError:
+            return "no answer"
+        except ChuteError as error:
+            return str(error).splitlines()[0]
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)

@@ -33,7 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _execute(words: Sequence[str]) -> int:
     try:
-        execute(words, Surroundings(_write))
+        execute(words, Surroundings(_write, beside=_remark))
     except UsageError as error:
         return _complain(error, WRONG_WORDS)
     except ChuteError as error:
@@ -55,6 +55,11 @@ def _write(text: str) -> None:
     # At once: what a job prints is followed live, and through pipes.
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _remark(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _complain(error: ChuteError, status: int) -> int:

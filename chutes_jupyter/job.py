@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import threading
 import time
+from concurrent import futures
 from dataclasses import replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -233,29 +234,51 @@ class Job(JobFacts):
             return self._lines(tail, timeout)
         if tail is None:
             return "".join(self.stream_log(follow=False, timeout=timeout))
-        offset = self._tail_offset(tail, timeout)
+        offset = self.tail_offset(tail, timeout)
         text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
         # What was written meanwhile came behind.
         return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
 
     def stream_log(
-        self, *, follow: bool = True, offset: int = 0, timeout: float | None = None
+        self,
+        *,
+        follow: bool = True,
+        offset: int = 0,
+        timeout: float | None = None,
+        beat: float | None = None,
     ) -> Iterator[str]:
-        """Yield the log in pieces of any size, as it comes: what a terminal wants to show."""
+        """Yield the log in pieces of any size, as it comes: what a terminal wants to show.
+
+        Parameters
+        ----------
+        follow, timeout
+            As for `logs`.
+        offset : int
+            The first byte.
+        beat : float, optional
+            Yield ``""`` after so many seconds without news, so that the caller can look around.
+        """
         client = self._followed(mirror=False)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         pieces = client.log(self._live, offset=offset, follow=follow)
+        coming = portal.spawn(pieces.next)
         try:
-            while (data := self._in_time(portal.spawn(pieces.next), timeout)) is not None:
+            while True:
+                while beat is not None and not futures.wait([coming], beat).done:
+                    yield ""
+                if (data := self._in_time(coming, timeout)) is None:
+                    break
                 if text := decoder.decode(data):
                     yield text
+                coming = portal.spawn(pieces.next)
             if text := decoder.decode(b"", final=True):
                 yield text
         finally:
+            coming.cancel()
             portal.call(pieces.aclose)
 
     def _lines(self, tail: int | None, timeout: float | None) -> Iterator[str]:
-        offset = 0 if tail is None else self._tail_offset(tail, timeout)
+        offset = 0 if tail is None else self.tail_offset(tail, timeout)
         rest = ""
         for text in self.stream_log(offset=offset, timeout=timeout):
             *lines, rest = (rest + text).split("\n")
@@ -264,7 +287,8 @@ class Job(JobFacts):
         if rest:
             yield rest
 
-    def _tail_offset(self, tail: int, timeout: float | None) -> int:
+    def tail_offset(self, tail: int, timeout: float | None = None) -> int:
+        """Return the byte at which the last so many lines of the log begin."""
         client = self._followed(mirror=False)
         return self._in_time(portal.spawn(client.log_offset, self._live, tail), timeout)
 

@@ -35,6 +35,9 @@ _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.2, 1.7, 30.0
 #: that are only slow get longer, before the try is given up.
 _SILENCE = 5.0
 
+#: A connection that stands for so long is good, also where nothing was asked in it, in seconds.
+_PROVEN = 10.0
+
 #: Told why the worker can't be reached, and None when it can again.
 Trouble = Callable[[str | None], None]
 
@@ -79,6 +82,7 @@ class Session:
         self.reached = False
         self._failures = 0
         self._next_try = 0.0
+        self._proving: asyncio.TimerHandle | None = None
         self._users = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -126,21 +130,27 @@ class Session:
 
     async def _connect(self) -> _Way:
         await self._drop()
+        pause = min(_FIRST_PAUSE * _GROWTH**self._failures, _LONGEST_PAUSE)
+        # Also where it can be made: it is worth nothing if it breaks before the first answer.
+        self._failures = min(self._failures + 1, 50)
         try:
-            way = await self._make_way()
-        except ChuteError as error:
-            pause = min(_FIRST_PAUSE * _GROWTH**self._failures, _LONGEST_PAUSE)
-            if isinstance(error, (LoginFailed, HostKeyError)):
-                pause = _LONGEST_PAUSE  # hosts lock out who knocks too often
-            self._failures = min(self._failures + 1, 50)
+            self._way = await self._make_way()
+        except (LoginFailed, HostKeyError):
+            pause = _LONGEST_PAUSE  # hosts lock out who knocks too often
+            raise
+        finally:
             # Jitter: the clients of a worker that comes back must not come all at once.
             self._next_try = _now() + pause * random.uniform(0.6, 1.4)  # noqa: S311
-            raise
-        self._failures = 0
-        self._next_try = _now() + _FIRST_PAUSE * random.uniform(0.6, 1.4)  # noqa: S311
-        self._way, self.reached = way, True
+        self.reached = True
         self._up.set()
-        return way
+        self._proving = asyncio.get_running_loop().call_later(_PROVEN, self._answered)
+        return self._way
+
+    def _answered(self) -> None:
+        """Note that the connection is good: after a loss it is made again at once."""
+        if self._failures:
+            self._failures = 0
+            self._next_try = _now() + _FIRST_PAUSE * random.uniform(0.6, 1.4)  # noqa: S311
 
     async def _make_way(self) -> _Way:
         connection = await transport_for(self.worker).connect(bulk=self._bulk)
@@ -167,6 +177,8 @@ class Session:
 
     async def _drop(self) -> None:
         self._up.clear()
+        if self._proving is not None:
+            self._proving.cancel()
         way, self._way = self._way, None
         if way is not None:
             await way.aclose()
@@ -179,7 +191,9 @@ class Session:
         """Ask once; connect first if need be. See `AgentLink.request`."""
         with self.in_use():
             link = await self.link()
-            return await link.request(op, body, patience=patience, **fields)
+            reply = await link.request(op, body, patience=patience, **fields)
+            self._answered()
+            return reply
 
     async def persist(self, op: str, *, trouble: Trouble, **fields: Any) -> Reply:
         """Ask until there is an answer, through any number of losses.
@@ -196,7 +210,7 @@ class Session:
             while True:
                 link = await self.patient_link(trouble)
                 try:
-                    return await link.request(op, **fields)
+                    reply = await link.request(op, **fields)
                 except ConnectionLost as error:
                     trouble(str(error))
                 except AgentFailed as error:
@@ -204,6 +218,9 @@ class Session:
                     trouble(str(error))
                     if broken >= 3:
                         raise
+                else:
+                    self._answered()
+                    return reply
 
     async def patient_link(self, trouble: Trouble) -> AgentLink:
         """Return an open link, trying with growing pauses until there is one."""
@@ -224,6 +241,8 @@ class Session:
     async def pause(self) -> None:
         """Wait for the time of the next try, or until somebody else's try succeeded."""
         delay = self._next_try - _now()
+        if self._way is not None and not self._way.open:
+            self._up.clear()  # it was up, and broke
         if delay > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -243,6 +262,7 @@ class Session:
                 nonlocal whole
                 async with contextlib.aclosing(frames):
                     async for reply in frames:
+                        self._answered()
                         whole = not reply.more
                         yield reply
 

@@ -28,6 +28,8 @@ _MAX_VALUE = 100_000
 _LOOK = 3.0
 #: What `run` changes of a job function's options where it is given.
 _OPTIONS = ("worker", "upload", "gpus")
+#: How often a silent log is looked at for an outage, in seconds.
+_BEAT = 1.0
 #: How long a cancel waits for the worker's word, and a log for its next piece, in seconds.
 _TELL, _NEXT_PIECE = 10.0, 60.0
 
@@ -70,7 +72,7 @@ def _say_state(job: Job, here: Surroundings) -> None:
 
 def _watch(job: Job, here: Surroundings) -> None:
     with _going_on(job.label, here):
-        _copy_log(job.stream_log(), here)
+        _follow_log(job, here)
         value = job.result()
     _say_state(job, here)
     if value is not None:
@@ -87,6 +89,36 @@ def _copy_log(pieces: Iterable[str], here: Surroundings) -> None:
         last = text[-1:] or last
     if last != "\n":
         here.say()
+
+
+def _follow_log(job: Job, here: Surroundings, tail: int | None = None) -> None:
+    """Show a log until the job ends; beside it what it waits for, and its worker's outages."""
+    offset = 0 if tail is None else job.tail_offset(tail)
+    pieces = job.stream_log(offset=offset, beat=_BEAT)
+    _copy_log(_telling_outages(job, _telling_waits(job, pieces, here), here), here)
+
+
+def _telling_waits(job: Job, pieces: Iterable[str], here: Surroundings) -> Iterator[str]:
+    told: str | None = None
+    for text in pieces:
+        if job.state == "pending" and job.reason != told:
+            told = job.reason
+            here.remark(f"[{job.label}: {told}]")
+        yield text
+
+
+def _telling_outages(job: Job, pieces: Iterable[str], here: Surroundings) -> Iterator[str]:
+    since: float | None = None
+    for text in pieces:
+        outage = job.outage
+        if outage and since is None:
+            since = time.monotonic()
+            here.remark(f"[{job.label}: {outage}]")
+        elif not outage and since is not None:
+            span = tables.span(time.monotonic() - since)
+            here.remark(f"[{job.label}: {job.worker} answers again, after {span}]")
+            since = None
+        yield text
 
 
 @contextlib.contextmanager
@@ -206,8 +238,7 @@ def show_logs(arguments: argparse.Namespace, here: Surroundings) -> None:
         _copy_log(pieces, here)
         return
     with _going_on(job.label, here):
-        whole = arguments.tail is None
-        _copy_log(job.stream_log() if whole else job.logs(follow=True, tail=arguments.tail), here)
+        _follow_log(job, here, arguments.tail)
 
 
 def cancel(arguments: argparse.Namespace, here: Surroundings) -> None:

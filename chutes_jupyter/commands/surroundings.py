@@ -28,6 +28,8 @@ class Surroundings:
         variables.
     submitted : callable, optional
         Called with a job that was just submitted, before anything waits for it.
+    beside : callable, optional
+        Shows text that is not part of the answer (stderr); `write` where it is not given.
     """
 
     write: Callable[[str], object]
@@ -35,11 +37,16 @@ class Surroundings:
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
+    beside: Callable[[str], object] | None = None
 
     @property
     def in_notebook(self) -> bool:
         """Whether job functions are looked up by name."""
         return self.find is not None
+
+    def remark(self, line: str) -> None:
+        """Show one line beside what was asked for: where outputs are piped, it stays out."""
+        (self.beside or self.write)(line + "\n")
 
     def say(self, line: str = "") -> None:
         """Show one line."""

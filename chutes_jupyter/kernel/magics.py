@@ -131,6 +131,7 @@ class ChuteMagics(Magics):
         defaults: dict[str, Any] = {
             "find": self._find,
             "read_data": lambda words: parse_job_data(words, self._names),
+            "beside": _remark,
         }
         return Surroundings(_write, "%chute", **{**defaults, **changes})
 
@@ -178,3 +179,8 @@ def _write(text: str) -> None:
     # At once: what a job prints is followed live.
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _remark(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

@@ -136,6 +136,26 @@ def test_where_there_is_no_gpu_who_asks_runs_and_who_demands_is_refused(
         assert job.reason == "local has no GPU; the job asks for 1 GPU with 16 GB or more."
 
 
+def test_who_follows_the_log_is_told_what_it_waits_for(gpu_worker: Worker, submit: Submit) -> None:
+    first = submit(gpu_worker, KEEP, gpus=1)
+    until(lambda: first.state == "running", "the first runs")
+    second = submit(gpu_worker, KEEP, gpus=1)
+    third = submit(gpu_worker, "print('my turn')", gpus=1)
+    until_waits(third, "waiting for 1 GPU, 1 ahead")
+    text: list[str] = []
+    remarks: list[str] = []
+
+    def remark(line: str) -> None:
+        remarks.append(line)
+        if "next" in line:
+            second.cancel(wait=0)
+
+    first.cancel()
+    execute(["logs", "-f", third.id], Surroundings(text.append, beside=remark))
+    assert remarks[-1] == f"[{third.label}: waiting for 1 GPU, next in line]\n"
+    assert "".join(text) == "my turn\n"
+
+
 def test_two_people_share_the_gpus_of_a_machine(
     ssh_worker: Worker, ordinary_worker: Worker, cards: Cards, submit: Submit
 ) -> None:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +29,7 @@ from chutes_jupyter.kernel.view import View
 from chutes_jupyter.mirror import MirrorStatus
 from chutes_jupyter.store import JobRecord
 from tests.client.conftest import here, own_client
-from tests.client.rig import PATIENCE, start, until
+from tests.client.rig import PATIENCE, Submit, start, until
 from tests.faults.kit import Line, line_to
 from tests.sshd import Sshd, children
 
@@ -192,6 +194,46 @@ def test_a_call_during_an_outage_waits_or_fails_in_words(
     line.cut()
     found.wait(PATIENCE, outputs=False)
     assert found.state == "cancelled"
+
+
+BEATS = """
+import time
+for number in range(1000):
+    if self.cancel_event.is_set():
+        break
+    print("beat", number, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_who_follows_a_log_is_told_of_an_outage_and_of_its_end(
+    line: Line, submit: Submit, environment: dict[str, str]
+) -> None:
+    job = submit(line.worker, BEATS, ack=True)
+    here = {k: v for k, v in os.environ.items() if k.startswith("JUPYTER")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "chutes_jupyter.cli", "logs", "-f", job.id],
+        env={**environment, **here},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout
+        assert command.stderr
+        assert command.stdout.readline() == "beat 0\n"
+        line.stall()
+        told = command.stderr.readline()
+        assert re.match(rf"\[{job.label}: reconnecting, \d+ s; running as of \d+ s ago; ", told)
+        line.flow()
+        line.cut()
+        told = command.stderr.readline()
+        assert re.match(rf"\[{job.label}: gpu1 answers again, after \d+s\]", told)
+        job.cancel()
+        rest, more = command.stdout.read(), command.stderr.read()
+    assert command.returncode == 0
+    assert more == ""
+    beats = rest.splitlines()
+    assert beats == [f"beat {number}" for number in range(1, len(beats) + 1)]
 
 
 class _Unreachable(Session):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chutes_jupyter.client.session import Session
 from tests.hostile import rig
 
 pytestmark = pytest.mark.anyio
@@ -181,3 +184,18 @@ async def test_a_log_that_grows_as_it_is_read_ends_where_it_ended_at_first(
     plan += "    return {'offset': offset, 'size': offset + 500_000, 'end': False}, bytes(250_000)"
     came = await against(plan, tmp_path, home, patience=5)
     assert came["log"] == bytes(100)
+
+
+async def test_a_worker_that_hangs_up_on_every_request_is_asked_with_growing_pauses(
+    tmp_path: Path, home: Path
+) -> None:
+    plan = "def ping(ask):\n    sys.exit(0)"
+    session = Session(rig.lay_out(tmp_path / "worker", plan))
+    said: list[str | None] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(6):
+            await session.persist("ping", trouble=said.append)
+    await session.aclose()
+    # The pauses 0.2, 0.3, 0.6, 1.0, 1.7 … with their jitter; without growth it were 25 times.
+    assert 2 <= (tmp_path / "worker" / "asked").read_text().split().count("ping") <= 10
+    assert "ended" in str(said[-1])

@@ -314,7 +314,7 @@ class JobStatus(_Reply):
     timeout: Count | None
     upload: bool
     #: What it waits for before it starts.
-    waiting: Text | None = None
+    waiting: Word | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

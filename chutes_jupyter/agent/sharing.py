@@ -212,8 +212,7 @@ class Turn:
         names = [each["uuid"] for each in chosen]
         self.environment[VISIBLE] = ",".join(names)
         if self._ticket is not None:
-            self._facts["has"] = names
-            self._ticket.tell(self._facts)
+            self._ticket.tell(dict(self._facts, among=[], has=names))
             self._ticket.rename("has")
         self._changes.close()
         if self._told is not None:

@@ -26,7 +26,9 @@ _PLACES = ("/run/lock", "/tmp")  # noqa: S108 - only where it is as it should be
 _NAME = "chutes-gpus"
 _TICKET = re.compile(r"([0-9]{20})-([0-9a-f]{32})\.(waits|has)\Z")
 _UUID = re.compile(r"[A-Za-z0-9-]{1,100}\Z")
-_SIZE = 8192
+_SIZE = 4096
+#: /run/lock is small, 5 MiB on Debian, and others need it, too: so many tickets at the most.
+LONGEST = 800
 _MOST = 10_000
 #: A sticky *file* is left alone by what cleans /tmp of old files (systemd-tmpfiles).
 _KEPT = 0o1644
@@ -171,7 +173,15 @@ class Folder:
                 os.unlink(name, dir_fd=self._fd)
 
     def draw(self, job: str, facts: Facts) -> "Ticket":
-        """Return a new ticket, behind all that are there."""
+        """Return a new ticket, behind all that are there.
+
+        Raises
+        ------
+        OSError
+            If there are too many, or there is no room for one.
+        """
+        if len(os.listdir(self._fd)) > LONGEST and len(self.tickets()) >= LONGEST:
+            raise OSError(errno.EBUSY, "more than %d jobs want GPUs here" % LONGEST)
         fresh = ".new-%s-%d" % (job, os.getpid())
         fd = self._make(fresh)
         # Locked before it has its name: nobody ever sees a ticket of a living job unlocked.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
+#: What a job waits for is shown in a line with others, in characters.
+_WAITS_FOR = 200
 #: A job of a year that changes its outputs all the time has not so many.
 _MAX_EVENTS = 2_000_000
 
@@ -210,7 +212,8 @@ class Live:
     def _apply_waiting(self, event: Event) -> None:
         # On the worker's disk, but not started: `pending` with a reason, as its number tells.
         if event.n > self.event and self.state in ("pending", "starting"):
-            self.state, self.event, self.reason = "pending", event.n, event.message
+            self.state, self.event = "pending", event.n
+            self.reason = (event.message or "")[:_WAITS_FOR]
 
     def confirm(self) -> None:
         """Note that the worker has just confirmed what is known."""

@@ -413,6 +413,44 @@ def test_while_its_keepers_are_dead_and_it_lives_a_job_keeps_its_gpu(
     folder.close()
 
 
+@pytest.mark.parametrize("holder", ["warden", "supervisor", "guardian"])
+def test_each_keeper_holds_the_gpus_until_it_has_ended_what_is_left(
+    worker: Agent, book: Book, holder: str
+) -> None:
+    first = book.start(worker, "first")
+    book.has("first")
+    second = book.start(worker, "second")
+    until_waits(worker, second, "waiting for 1 GPU, next in line")
+    pids = keepers(worker, first)
+    _, orphan = book.pids("first")
+    os.kill(pids[holder], signal.SIGSTOP)
+    others = [pid for name, pid in pids.items() if name != holder]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in others:
+            os.kill(pid, number)
+    eventually(lambda: not any(map(runs, others)), "the others are gone")
+    folder = tickets.Folder(os.environ["CHUTES_GPU_LOCKS"], 0o1777)
+    held = folder.lock(uuid(0)) is None
+    folder.close()
+    assert held
+    assert runs(orphan)
+    assert book.order() == ["first"]
+    os.kill(pids[holder], signal.SIGCONT)
+    assert book.has("second") == [uuid(0)]
+    assert not runs(orphan)
+    book.let_go("second")
+    assert worker.end(second)["state"] == "succeeded"
+    worker.follow(first)
+
+
+def runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
 # -- how many, and which
 
 
@@ -619,7 +657,7 @@ def test_the_folder_of_the_line_is_open_to_all_and_nobody_can_take_from_others(
 
 @pytest.mark.parametrize("trap", ["link", "file", "unsafe"])
 def test_a_folder_that_is_a_trap_is_not_used(
-    worker: Agent, cards: Cards, tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+    worker: Agent, cards: Cards, tmp_path: Path, trap: str
 ) -> None:
     if trap == "link":
         (tmp_path / "elsewhere").mkdir()
@@ -673,17 +711,55 @@ def test_a_lock_that_is_a_link_is_not_followed(worker: Agent, cards: Cards, tmp_
     assert target.read_text() == "kept"
 
 
-def test_a_lock_file_that_was_replaced_holds_nothing(tmp_path: Path) -> None:
-    folder = tickets.Folder(str(tmp_path / "line"))
-    first = folder.lock("GPU-1")
-    assert first is not None
+def test_a_lock_file_that_is_replaced_meanwhile_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "line" / "GPU-1.lock"
+
+    class Unlucky(tickets.Folder):
+        """Somebody takes the file away, right after it was opened for the first time."""
+
+        opened = 0
+
+        def _open_lock(self, name: str) -> int:
+            fd = super()._open_lock(name)
+            self.opened += 1
+            if self.opened == 1:
+                path.unlink()
+            return fd
+
+    folder = Unlucky(str(tmp_path / "line"))
+    fd = folder.lock("GPU-1")
+    assert fd is not None
+    assert folder.opened == 2
+    assert os.path.samestat(os.fstat(fd), path.stat())
     assert folder.lock("GPU-1") is None
-    os.unlink(tmp_path / "line" / "GPU-1.lock")
-    second = folder.lock("GPU-1")
-    assert second is not None
-    assert os.fstat(first).st_ino != os.fstat(second).st_ino
-    for fd in (first, second):
-        os.close(fd)
+    os.close(fd)
+    folder.close()
+
+
+def test_a_line_that_is_too_long_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tickets, "LONGEST", 3)
+    folder = tickets.Folder(str(tmp_path / "line"))
+    drawn = [folder.draw(f"{number:032x}", {}) for number in range(3)]
+    (tmp_path / "line" / "GPU-1.lock").touch()
+    with pytest.raises(OSError, match="more than 3 jobs want GPUs here"):
+        folder.draw("a" * 32, {})
+    os.close(drawn.pop().fd)  # it dies
+    drawn.append(folder.draw("a" * 32, {}))
+    for ticket in drawn:
+        os.close(ticket.fd)
+    folder.close()
+
+
+def test_the_largest_ticket_is_read_as_it_was_written(tmp_path: Path) -> None:
+    names = [uuid(number) for number in range(64)]
+    facts = {"label": "ä" * 207, "wants": 64, "pid": 2**22, "among": names, "has": []}
+    folder = tickets.Folder(str(tmp_path / "line"))
+    ticket = folder.draw("a" * 32, facts)
+    assert [seen.facts for seen in folder.tickets()] == [facts]
+    ticket.remove()
+    os.close(ticket.fd)
     folder.close()
 
 

@@ -115,6 +115,8 @@ class Turn:
             return True
         self._soon = max(0, self._soon - 1)
         ahead = self._ahead()
+        if ahead:
+            self._soon = 0  # only the first has anything to look at again
         chosen = self._lock() if not ahead else []
         if chosen:
             self._begin(chosen, events)

@@ -114,7 +114,8 @@ class Folder:
             # Not both in one call: systems refuse O_CREAT for another one's file in such a place.
             with contextlib.suppress(FileNotFoundError):
                 return _regular(os.open(name, os.O_RDONLY | _OPEN, dir_fd=self._fd))
-            fresh = ".new-lock-%d" % os.getpid()
+            # A name that nobody can have taken before us.
+            fresh = ".new-%s" % os.urandom(16).hex()
             fd = self._make(fresh)
             try:
                 # There with its mode, or not at all; never in the place of one that is there.
@@ -126,8 +127,6 @@ class Folder:
                 os.unlink(fresh, dir_fd=self._fd)
 
     def _make(self, name: str) -> int:
-        with contextlib.suppress(FileNotFoundError):  # of one that died with this very number
-            os.unlink(name, dir_fd=self._fd)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN
         fd = os.open(name, flags, 0o600, dir_fd=self._fd)
         os.fchmod(fd, _KEPT)
@@ -182,7 +181,7 @@ class Folder:
         """
         if len(os.listdir(self._fd)) > LONGEST and len(self.tickets()) >= LONGEST:
             raise OSError(errno.EBUSY, "more than %d jobs want GPUs here" % LONGEST)
-        fresh = ".new-%s-%d" % (job, os.getpid())
+        fresh = ".new-%s" % os.urandom(16).hex()
         fd = self._make(fresh)
         # Locked before it has its name: nobody ever sees a ticket of a living job unlocked.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -185,12 +186,14 @@ def test_the_list_of_workers_shows_their_gpus(
     cards.set(2)
     me = getpass.getuser()
     Workers.load().add(Worker("gone", host="me@127.0.0.1:1"))
+    mute = socket.create_server(("127.0.0.1", 0))  # takes connections, and says nothing
+    Workers.load().add(Worker("mute", host=f"me@127.0.0.1:{mute.getsockname()[1]}"))
     first = submit(gpu_worker, KEEP, gpus=2)
     until(lambda: first.state == "running", "the first runs")
     second = submit(gpu_worker, SEEN, gpus=1)
     until_waits(second, "waiting for 1 GPU, next in line")
     began = time.monotonic()
-    *_, head, zero, one, waiting, gone = verb("worker", "list").splitlines()
+    *_, head, zero, one, waiting, gone, silent = verb("worker", "list").splitlines()
     assert time.monotonic() - began < 8
     assert head.split("  ")[0] == "WORKER"
     assert zero.split() == [
@@ -200,6 +203,8 @@ def test_the_list_of_workers_shows_their_gpus(
     assert one.split()[1] == "1"
     assert waiting == f"local: 1 waiting: {second.label} ({me}, 1)"
     assert gone.startswith("gone was not asked for its GPUs: ")
+    assert silent == "mute was not asked for its GPUs: no answer"
+    mute.close()
     assert "FAKE" not in verb("worker", "list", "--cached")
     first.cancel()
     assert second.result(PATIENCE) == uuid(0)

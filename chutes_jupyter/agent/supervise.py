@@ -16,7 +16,7 @@ import socket
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from . import endings, guardian, processes, space
+from . import doors, endings, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
@@ -93,19 +93,16 @@ class Supervisor:
                 self._start()
                 self._watch()
         except (PortTaken, TooFew) as error:
-            self._collect()
-            self._end("failed", str(error))
+            self._finish("failed", str(error))
             return
         except Exception as error:
             # Our own fault, or the worker's: still end everything, and say so.
             self._gone = len(processes.kill_below(os.getpid(), None, {}))
             if not space.is_full(error):
-                self._collect()
-                self._end("failed", "the worker could not run it: %s" % error)
+                self._finish("failed", "the worker could not run it: %s" % error)
                 raise
             self._hear_the_last(error)
-        self._collect()
-        self._end(*self._verdict())
+        self._finish(*self._verdict())
 
     def _hear_the_last(self, error: Exception) -> None:
         """Take what is left of a job that was killed since the worker's disk is full."""
@@ -168,6 +165,10 @@ class Supervisor:
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
             os.environ.update(self._turn.environment if self._turn else {})
+            if self.spec.get("ssh"):
+                # On a full disk the job is worth more than its door.
+                with contextlib.suppress(OSError):
+                    doors.describe(self.job, person_umask)
             # The GPUs are the job's as long as it lives, even if all who keep it were killed.
             processes.close_descriptors(child_end.fileno(), *taken)
             return self.job.path, child_end.detach()
@@ -345,10 +346,19 @@ class Supervisor:
             final=final,
         )
 
-    def _collect(self) -> None:
+    def _finish(self, state: str, reason: str) -> None:
+        self._collect(state)
+        self._end(state, reason)
+
+    def _collect(self, ending: str) -> None:
         self._log.close()
         self.events.insist()
         self.events.write("state", state="collecting")
+        # Before the outputs are listed: a session may write there, too.
+        doors.shut(self.job, ending)
+        # Not later: what the job left may take long to hash.
+        if self._turn:
+            self._turn.release(self._gone or 0)
         if self._raised is not None and space.free(self.job.folder) < space.RESERVE:
             self._notice(space.sentence(self.job.folder))
         # Nobody is left who could take this room.
@@ -401,8 +411,6 @@ class Supervisor:
         if self._gone:
             self._notice("%d processes could not be killed" % self._gone)
         self._reserved.release()
-        if self._turn:
-            self._turn.release(self._gone or 0)
         if os.path.exists(self.job.control):
             os.unlink(self.job.control)
         self.job.forget()

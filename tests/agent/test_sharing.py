@@ -477,6 +477,15 @@ def test_a_job_sees_its_gpus_and_says_which_it_has(worker: Agent, cards: Cards) 
     ]
 
 
+def test_who_comes_through_the_door_of_a_job_sees_its_gpus(worker: Agent, book: Book) -> None:
+    job = book.start(worker, "first", ssh=True)
+    book.has("first")
+    door = worker.root / "jobs" / job / "door" / "session.json"
+    assert json.loads(door.read_text())["env"]["CUDA_VISIBLE_DEVICES"] == uuid(0)
+    book.let_go("first")
+    worker.end(job)
+
+
 @pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (None, "3,4")])
 def test_zero_hides_the_gpus_and_who_does_not_say_is_not_touched(
     worker: Agent, gpus: int | None, seen: str

@@ -206,5 +206,9 @@ def test_the_list_of_workers_shows_their_gpus(
     assert silent == "mute was not asked for its GPUs: no answer"
     mute.close()
     assert "FAKE" not in verb("worker", "list", "--cached")
+    (told,) = [line for line in verb("worker", "test", "local").splitlines() if " GPUs " in line]
+    assert told.endswith(
+        f"2 x FAKE GPU (simulated) (81920 MiB); 0 free of jobs; 1 waiting: {second.label} ({me}, 1)"
+    )
     first.cancel()
     assert second.result(PATIENCE) == uuid(0)

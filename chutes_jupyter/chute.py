@@ -350,11 +350,6 @@ class JobFunction:
         found = []
         if steps:
             found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
-        udp = [port.name for port in self.ports if port.proto == "udp"]
-        if udp:
-            found.append(
-                f"udp is declared ({', '.join(udp)}); its door comes with a later version."
-            )
         return found
 
     def __repr__(self) -> str:

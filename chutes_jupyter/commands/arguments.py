@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.models import check_gpus, parse_timeout
+from chutes_jupyter.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_logs(verbs)
     _add_cancel(verbs)
     _add_files(verbs)
+    _add_forward(verbs, notebook=notebook)
     _add_ssh(verbs, notebook=notebook)
     _add_clean(verbs)
     worker = verbs.add_parser("worker", help="list, add, test or remove workers")
@@ -153,6 +155,36 @@ def _add_files(verbs: Any) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="first wait until it has ended and they are here"
     )
+
+
+def _add_forward(verbs: Any, *, notebook: bool) -> None:
+    stays = "while this kernel runs" if notebook else "until Ctrl-C"
+    parser = verbs.add_parser(
+        "forward",
+        help="open a job's port on this machine",
+        description="Open a port of a job at an address of this machine, and say which. It "
+        f"stays {stays}, at the longest until the job ends.",
+    )
+    _add_job(parser)
+    parser.add_argument("port", metavar="PORT", help="the port's name, as the job declares it")
+    parser.add_argument(
+        "local",
+        nargs="?",
+        type=_local_port,
+        metavar="LOCALPORT",
+        help="the port on this machine; one that is free if it is left out",
+    )
+    parser.add_argument(
+        "--bind",
+        type=_bind,
+        metavar="ADDRESS",
+        help="the address on this machine: 127.0.0.1, or 0.0.0.0 for every network that it is "
+        "in; by default one that only this machine reaches and that gets no cookies of localhost",
+    )
+    if notebook:
+        parser.add_argument(
+            "--close", action="store_true", help="close what this opened for that port"
+        )
 
 
 def _add_ssh(verbs: Any, *, notebook: bool) -> None:
@@ -319,6 +351,21 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
     return int(text)
+
+
+def _local_port(text: str) -> int:
+    return _checked_place(int(text) if re.fullmatch("[0-9]{1,9}", text) else text, None).port
+
+
+def _bind(text: str) -> str | None:
+    return _checked_place(None, text).host
+
+
+def _checked_place(port: object, bind: object) -> Place:
+    try:
+        return Place.parse(port, bind)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(f"{error.value!r} {error.rule}") from None
 
 
 def _age(text: str) -> float:

@@ -10,7 +10,7 @@ from chutes_jupyter.commands.tables import table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from chutes_jupyter.replies import GpuPage, GpuUse
+    from chutes_jupyter.gpupages import GpuPage, GpuUse
 
 #: So many processes of others, and jobs that wait, are named.
 _NAMED = 3

@@ -36,10 +36,11 @@ def show_workers(arguments: argparse.Namespace, here: Surroundings) -> None:
 
 
 def _show_gpus(workers: list[Worker], here: Surroundings) -> None:
+    from chutes_jupyter.client.glance import gpu_pages
     from chutes_jupyter.commands.gpus import gpus_text
     from chutes_jupyter.job import current_client
 
-    here.write(gpus_text(portal.call(current_client().gpus, workers)))
+    here.write(gpus_text(portal.call(gpu_pages, current_client(), workers)))
 
 
 def add(arguments: argparse.Namespace, here: Surroundings) -> None:

@@ -141,7 +141,9 @@ def _port(view: PortView) -> str:
     elif view.address:
         where = f'<span class="chutes-label">{escape(view.address)}</span>'
     else:
-        where = f'<span class="chutes-muted">{escape(view.notice)}</span>'
+        where = ""
+    if view.notice:
+        where += f' <span class="chutes-muted">{escape(view.notice)}</span>'
     return (
         f'<tr><td class="chutes-path">{escape(view.name)}</td>'
         f'<td class="chutes-muted">{view.port}/{escape(view.proto)}</td><td>{where}</td></tr>'

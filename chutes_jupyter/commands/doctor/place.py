@@ -10,8 +10,9 @@ from chutes_jupyter.commands.doctor.report import Report, milliseconds
 from chutes_jupyter.commands.gpus import summary
 from chutes_jupyter.commands.tables import size
 from chutes_jupyter.errors import AgentFailed, RequestRefused, WorkerError
+from chutes_jupyter.gpupages import GpuPage
 from chutes_jupyter.link import AgentLink
-from chutes_jupyter.replies import Checkup, GpuPage, Hello, Info, parse
+from chutes_jupyter.replies import Checkup, Hello, Info, parse
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker

@@ -128,7 +128,7 @@ def test_a_wrong_option_fails_in_the_rule_s_words(notebook: Notebook, line: str,
     outcome = notebook.run(f"%%chute_job {line}\nreturn 1", fails=True)
     assert says in outcome.error
     assert "Traceback" not in outcome.error
-    assert len(outcome.error.splitlines()) <= 7
+    assert len(outcome.error.splitlines()) <= 8
     assert notebook.run("%chute jobs").stdout == "No jobs.\n"
 
 

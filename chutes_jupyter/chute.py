@@ -272,6 +272,14 @@ class JobFunction:
         """Such names of which nothing is shown."""
         return self._options.secret
 
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs its jobs have for themselves: as set, or as the `NodeSelector` says."""
+        selector = self.chute.node_selector
+        if self._options.gpus is None and selector is not None:
+            return selector.gpu_count
+        return self._options.gpus
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
@@ -279,7 +287,7 @@ class JobFunction:
         ----------
         **changes
             ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
-            ``send`` and ``secret`` (names that look like credentials, and may travel).
+            ``gpus``, ``send`` and ``secret`` (names that look like credentials, and may travel).
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)
@@ -319,7 +327,7 @@ class JobFunction:
         spec = JobSpec(
             id=new_job_id(),
             name=self.name,
-            options=self._options,
+            options=self._options.changed(gpus=self.gpus),
             payload_sha256=hashlib.sha256(payload).hexdigest(),
             payload_size=len(payload),
             created=time.time(),

@@ -243,14 +243,20 @@ async def test_a_server_that_does_not_listen_yet_refuses_and_later_answers(way: 
     server.close()
 
 
-async def test_after_a_break_the_same_address_answers_again(ssh_worker: Worker, sshd: Sshd) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["connection", "relay alone"])
+async def test_after_a_break_the_same_address_answers_again(
+    ssh_worker: Worker, sshd: Sshd, whole: bool
+) -> None:
     way = Way(ssh_worker)
     server = Server(lambda data: data)
     forward = await way.forward(server.port)
     address = forward.address
     with client(forward) as sock:
         assert await ask(sock, b"before") == b"before"
-        sshd.drop()
+        if whole:
+            sshd.drop()
+        else:
+            os.kill(relays(ssh_worker)[0], signal.SIGKILL)
         # Datagrams get lost, and whoever sends them asks again.
         answer = None
         while answer != b"after":
@@ -271,7 +277,7 @@ async def test_what_was_under_way_at_a_break_counts_as_dropped(
     server = Server(lambda data: None)
     forward = await way.forward(server.port)
     await way.relay.ready()
-    (relay,) = relays(way)
+    (relay,) = relays(way.worker)
     os.kill(relay, signal.SIGSTOP)  # it takes nothing any more
     with client(forward) as sock:
         for n in range(50):
@@ -349,14 +355,14 @@ async def test_nothing_stays_of_a_relay(way: Way) -> None:
     forward = await way.forward(server.port)
     with client(forward) as sock:
         await ask(sock, b"x")
-    assert relays(way)
+    assert relays(way.worker)
     assert sockets_to(server.port) == 1
     address = forward.address
     await forward.aclose()
     assert forward.address is None
     await until(lambda: sockets_to(server.port) == 0, "its flows are closed")
     await way.relay.aclose()
-    await until(lambda: not relays(way), "the worker's process is gone")
+    await until(lambda: not relays(way.worker), "the worker's process is gone")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
         again.bind(address)  # free
     server.close()
@@ -377,14 +383,14 @@ async def test_what_the_worker_dropped_last_is_told_at_the_end(ssh_worker: Worke
     assert forward._lane.up == 3
 
 
-def relays(way: Way) -> list[int]:
+def relays(worker: Worker) -> list[int]:
     """Return the processes that are the relay of a test's own worker."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
             loader = max(words, key=len)
-            constants = f"ROOT = {way.worker.dir!r}".encode(), b"PROGRAM = 'relay'"
+            constants = f"ROOT = {worker.dir!r}".encode(), b"PROGRAM = 'relay'"
             if all(constant in _decoded(loader) for constant in constants):
                 found.append(int(entry.name))
     return [pid for pid in found if "python" in Path(f"/proc/{pid}/comm").read_text()]

@@ -9,7 +9,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chutes_jupyter.errors import SpecError, UsageError
-from chutes_jupyter.models import parse_timeout
+from chutes_jupyter.models import check_gpus, parse_timeout
 from chutes_jupyter.places import Place
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="whether its output files come here",
+    )
+    parser.add_argument(
+        "--gpus", type=_gpus, metavar="N", help="how many GPUs it has for itself; it waits its turn"
     )
     parser.add_argument(
         "--wait", action="store_true", help="print its log until it ends; fail if it fails"
@@ -268,7 +271,13 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_worker_verbs(verbs: Any) -> None:
-    verbs.add_parser("list", help="list the workers", description="List the workers.")
+    listing = verbs.add_parser(
+        "list",
+        help="list the workers and their GPUs",
+        description="List the workers, and of those that answer the GPUs: who has them, who "
+        "waits, and what is free of their memory.",
+    )
+    listing.add_argument("--cached", action="store_true", help="asks no worker; shows no GPUs")
     add = verbs.add_parser(
         "add",
         help="add a worker, or change one",
@@ -352,6 +361,13 @@ def timeout_argument(text: str) -> int | None:
     """Return a timeout that an option writes; argparse shows the rule where it is wrong."""
     try:
         return parse_timeout(text)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _gpus(text: str) -> int | None:
+    try:
+        return check_gpus(text, "--gpus")
     except SpecError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -25,26 +25,11 @@ def forward(arguments: argparse.Namespace, here: Surroundings) -> None:
         count = port.close_forwards()
         here.say(f"Closed {count} forward{'' if count == 1 else 's'} of {port.name}.")
         return
-    opened = port.open_at(Place(arguments.bind, arguments.local or 0))
-    close = f"{here.prog} forward {job.label} {port.name} --close"
-    end = f"Close it with: {close}" if here.in_notebook else "Ctrl-C closes it."
-    here.say(f"{opened.url} leads to {port.name} of {job.label}. {end}")
-    if opened.warning:
-        here.say(f"note: {opened.warning}")
-    if not here.in_notebook:
-        _keep(job, port, here)
-
-
-def _port(job: Job, name: str) -> PortView:
-    if name not in job.ports:
-        known = ", ".join(job.ports) or "none"
-        raise UsageError(f"{name}: {job.label} has no port of that name; it has: {known}")
-    return job.ports[name]
-
-
-def _keep(job: Job, port: PortView, here: Surroundings) -> None:
-    """Wait for Ctrl-C or the job's end, and say what became of datagrams."""
+    if here.in_notebook:
+        _open(arguments, job, port, here)
+        return
     try:
+        _open(arguments, job, port, here)
         job.wait(outputs=False)
         here.say(f"{job.label} {job.state.replace('_', ' ')}.")
     except KeyboardInterrupt:
@@ -55,3 +40,19 @@ def _keep(job: Job, port: PortView, here: Surroundings) -> None:
         dropped = port.dropped
         if any(dropped):
             here.say(f"Datagrams dropped: {dropped.up} on the way up, {dropped.down} down.")
+
+
+def _open(arguments: argparse.Namespace, job: Job, port: PortView, here: Surroundings) -> None:
+    opened = port.open_at(Place(arguments.bind, arguments.local or 0))
+    close = f"{here.prog} forward {job.label} {port.name} --close"
+    end = f"Close it with: {close}" if here.in_notebook else "Ctrl-C closes it."
+    here.say(f"{opened.url} leads to {port.name} of {job.label}. {end}")
+    if opened.warning:
+        here.say(f"note: {opened.warning}")
+
+
+def _port(job: Job, name: str) -> PortView:
+    if name not in job.ports:
+        known = ", ".join(job.ports) or "none"
+        raise UsageError(f"{name}: {job.label} has no port of that name; it has: {known}")
+    return job.ports[name]

@@ -64,7 +64,7 @@ class View:
             elapsed=job.elapsed,
             timeout=job.timeout,
             reason=job.reason,
-            notices=job.notices,
+            notices=[job.gpus, *job.notices] if job.gpus and not job.done() else job.notices,
             trouble=job.outage,
             ports=[_port_view(job, name) for name in job.ports],
             files=files,

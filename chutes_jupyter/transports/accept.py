@@ -33,7 +33,7 @@ async def accept_host_key(worker: Worker, fingerprint: str) -> None:
         return  # the login comes after the host key, so that one is known already
     known = [login.fingerprint for login in connection.logins]
     await connection.aclose()
-    if wanted not in known:
+    if known and wanted not in known:  # not every transport can tell
         raise HostKeyError(
             f"The key of worker {worker.name!r} that is on record is {known[-1]}, and its host "
             f"presents that one, not {wanted}.",

@@ -23,6 +23,7 @@ from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
 from tests.faults.kit import Line
 from tests.sshd import Sshd
+from tests.test_relay import relays, sockets_to
 
 SERVES = """
 import http.server, threading, time
@@ -222,7 +223,7 @@ import socket, time
 server = socket.create_server(("127.0.0.1", job_data["port"]))
 begun = time.monotonic()
 silent = []
-while time.monotonic() < begun + 1.0:  # it takes connections, and answers nothing
+while not silent or time.monotonic() < begun + 1.0:  # it takes some, and answers nothing
     server.settimeout(0.1)
     try:
         silent.append(server.accept()[0])
@@ -230,6 +231,7 @@ while time.monotonic() < begun + 1.0:  # it takes connections, and answers nothi
         pass
 for each in silent:
     each.close()
+print("answers", flush=True)
 server.settimeout(None)
 while True:
     connection, _ = server.accept()
@@ -243,21 +245,29 @@ while True:
 def test_a_web_server_is_ready_when_it_answers_whatever_that_is(local: Worker, web, status) -> None:
     job = web(local, SLOW.replace("STATUS", status))
     port = job.ports["web"]
-    begun = time.monotonic()
     port.wait_ready(PATIENCE)
-    assert time.monotonic() - begun > 1.0  # taking a connection was not enough
+    assert job.logs() == "answers\n"  # taking a connection was not enough
     assert port.ready
 
 
 NEVER = """
 import socket
 server = socket.create_server(("127.0.0.1", job_data["port"]))
-await self.cancel_event.wait()
+server.settimeout(0.1)
+taken = []
+while not self.cancel_event.is_set():
+    try:
+        taken.append(server.accept()[0])
+        print("taken", flush=True)
+    except TimeoutError:
+        pass
 """
 
 
 def test_what_takes_connections_and_answers_nothing_is_not_ready(local: Worker, web) -> None:
-    port = web(local, NEVER).ports["web"]
+    job = web(local, NEVER)
+    port = job.ports["web"]
+    until(lambda: "taken" in job.logs(), "it was asked")
     with pytest.raises(WaitTimeout, match="has not answered"):
         port.wait_ready(1.5)
     assert not port.ready
@@ -330,6 +340,25 @@ def test_a_job_answers_datagrams_and_its_port_says_what_was_dropped(worker: Work
         assert other.address != port.address
     assert port.dropped == before
     port.wait_ready(PATIENCE)
+
+
+def test_nothing_stays_of_a_udp_port_when_its_job_has_ended(worker: Worker, web) -> None:
+    job = web(worker, NAMES, "udp")
+    port = job.ports["web"]
+    opened = port.forward()
+    addresses = [port.address, opened.address]
+    for address in addresses:
+        assert resolve(address, b"a.example") == b"10.0.0.1"
+    assert len(relays(worker)) == 1  # one for all
+    assert sockets_to(port.port) == 2  # one for each who asked
+    job.cancel()
+    job.wait(PATIENCE)
+    until(lambda: not relays(worker), "the worker's process is gone")
+    assert sockets_to(port.port) == 0
+    assert opened.address is None
+    for address in addresses:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(address)  # it is free
 
 
 def test_dropped_datagrams_are_told_beside_the_port(local: Worker, web) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -245,6 +246,26 @@ async def test_a_worker_that_takes_nothing_makes_the_client_keep_little() -> Non
     kept = len(rig.relay._queue) + len(rig.relay._under_way)
     assert rig.lane.up + kept == 20_001
     await rig.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_relay_that_ends_at_once_is_started_again_with_pauses() -> None:
+    starts: list[float] = []
+
+    @contextlib.asynccontextmanager
+    async def channel() -> AsyncIterator[Process]:
+        starts.append(time.monotonic())
+        yield Liar([])
+
+    relay = Relay(channel)
+    lane = Lane(relay, 9000, lambda: None)
+    lane.open()
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        lane.send(Endpoint(), ("127.0.0.1", 1), b"again")
+        await asyncio.sleep(0.001)
+    assert 2 <= len(starts) <= 5
+    await relay.aclose()
 
 
 @pytest.mark.anyio

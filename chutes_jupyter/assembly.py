@@ -26,6 +26,7 @@ from chutes_jupyter.credentials import credential
 from chutes_jupyter.definitions import (
     Parts,
     bare_function,
+    changed_class,
     generated,
     local_class,
     pickled,
@@ -345,7 +346,8 @@ class Assembly:
                 self._refuse(use, f"{what}: define it in a cell or a file")
                 return
             # A default or an attribute that can't travel: there, too, its source may make one.
-            saved = self._state() if code.more.get("sets") and not code.more["cells"] else None
+            alone = isinstance(value, types.FunctionType) and not code.more.get("cells")
+            saved = self._state() if alone and code.more.get("sets") else None
             count = len(self.refused)
             self._take_definition(code)
             again = self._source_again(use, value) if saved and len(self.refused) > count else None
@@ -398,7 +400,9 @@ class Assembly:
         if source is None:
             return None
         defines = defined(source) or called
-        return from_source("def", use.name, source, None, namespace=around, defines=defines)
+        code = from_source("def", use.name, source, None, namespace=around, defines=defines)
+        itself = isinstance(value, type)
+        return changed_class(code, value, self._parts(use)) if itself else code
 
     # Refusing
 

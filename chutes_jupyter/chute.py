@@ -287,7 +287,7 @@ class JobFunction:
         ----------
         **changes
             ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
-            ``send`` and ``secret`` (names that look like credentials, and may travel), ``gpus``.
+            ``gpus``, ``send`` and ``secret`` (names that look like credentials, and may travel).
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)

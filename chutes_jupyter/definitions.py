@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Parts",
     "bare_function",
+    "changed_class",
     "generated",
     "local_class",
     "pickled",
@@ -165,6 +166,47 @@ def local_class(
     names = find_names(tree)
     _check_around(names, {*cells, *bases, cls.__name__}, namespace, "its body")
     return _with(made, _own_names(names, cells, parts, {*cells.values()}), parts, more)
+
+
+def changed_class(code: CapturedCode, cls: type, parts: Parts) -> CapturedCode:
+    """Return a class's source with what was set on the class after its statement had run."""
+    tree = bodies.parse(code.source, code.filename, code.first_line)
+    node = tree.body[-1]
+    if type(cls) is not type or not isinstance(node, ast.ClassDef):
+        return code
+    sets = {
+        name: parts.take(value, f".{name}")
+        for name, value in vars(cls).items()
+        if _was_set(cls, name, value, node)
+    }
+    if not sets:
+        return code
+    names = _own_names(code.names, {}, parts, {*sets.values()})
+    return replace(code, names=names, parts=parts.found, more={**code.more, "sets": sets})
+
+
+def _was_set(cls: type, name: str, value: Any, node: ast.ClassDef) -> bool:
+    """Whether the class statement alone would not give the class this attribute."""
+    if name.startswith("__") and name.endswith("__"):
+        return False
+    if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+        return False
+    written = name.removeprefix(f"_{cls.__name__.lstrip('_')}") if "__" in name else name
+    if written not in find_names(ast.Module(node.body, [])).bound:
+        return True
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == written:
+            plain = isinstance(value, types.FunctionType) and not statement.decorator_list
+            return plain and value.__qualname__ != f"{cls.__qualname__}.{written}"
+    for statement in reversed(node.body):
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        if any(isinstance(each, ast.Name) and each.id == written for each in targets):
+            try:
+                first = ast.literal_eval(statement.value)  # type: ignore[attr-defined]  # assigned
+            except (ValueError, TypeError, SyntaxError):
+                return False  # it is made anew, as the person wrote it
+            return type(first) is not type(value) or first != value
+    return False
 
 
 def remade(name: str, value: Any, parts: Parts) -> CapturedCode | None:

@@ -79,12 +79,22 @@ def class_source(cls: type, namespace: Mapping[str, Any]) -> Source | None:
         found = None
         for node in _classes(_parse(text), cls.__qualname__):
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+            methods = {
+                _mangled(node.name, part.name)
+                for part in node.body
+                if isinstance(part, ast.FunctionDef)
+            }
             if line in (None, first) and methods <= set(vars(cls)):
                 found = _lines(text, label, first, node)
         if found is not None:
             return found
     return None
+
+
+def _mangled(cls: str, name: str) -> str:
+    """Return what a class calls a method of that name: ``_C__own`` for ``__own``."""
+    private = name.startswith("__") and not name.endswith("__")
+    return f"_{cls.lstrip('_')}{name}" if private else name
 
 
 def assignment_source(name: str, namespace: Mapping[str, Any]) -> Source | None:

@@ -387,8 +387,8 @@ def test_options_are_checked_again_when_changed():
     with pytest.raises(SpecError) as caught:
         options.changed(time_out=60)
     assert str(caught.value) == (
-        "time_out=60: no such option; there are gpus, grace, log_limit, ports, secret, send, ssh, "
-        "timeout, upload, worker. Write it like .options(timeout=3600)"
+        "time_out=60: no such option; there are gpus, grace, log_limit, ports, secret, send, "
+        "ssh, timeout, upload, worker. Write it like .options(timeout=3600)"
     )
     with pytest.raises(SpecError) as caught:
         options.changed(worker="")

@@ -14,6 +14,8 @@ from chutes_jupyter.replies import (
     JobPage,
     Listing,
     LogPiece,
+    MissingFiles,
+    MissingModules,
     ReadEnd,
     parse,
     path_fault,
@@ -89,6 +91,10 @@ BROKEN: list[tuple[Any, dict[str, Any]]] = [
     (JobPage, {**jobs(), "next": "x"}),
     (LogPiece, {"offset": -1, "size": 1, "end": False}),
     (ReadEnd, {"size": 1, "mtime_ns": 1, "sha256": "0" * 63, "changed": False}),
+    (MissingFiles, {"missing": ["../x"]}),
+    (MissingFiles, {"missing": ["0" * 64] * 10_001}),
+    (MissingModules, {"missing": ["x"] * 1001, "executable": "python"}),
+    (MissingModules, {"missing": [["x"]], "executable": "python"}),
     (Hello, {"protocol": 1}),
 ]
 

@@ -76,6 +76,8 @@ class Maker:
         else:
             exec(code, self._names)  # noqa: S102  # running the person's code is the job
             value = self._names[defined]
+        for attribute, hidden in unit.get("sets", {}).items():
+            self._later(hidden, _setter(value, attribute))
         if unit.get("cell") or defined != name:
             # The cell's function has no name in the kernel, and a function that the notebook
             # knows by another name must not take that of another one.
@@ -98,8 +100,6 @@ class Maker:
                     self._later(cells[name], _filler(cell))
         for attribute, text in unit.get("named", {}).items():
             setattr(value, attribute, text)
-        for attribute, hidden in unit.get("sets", {}).items():
-            self._later(hidden, _setter(value, attribute))
         return value
 
     def _with_cells(self, made: Any, cells: Dict[str, str]) -> Any:

@@ -171,6 +171,18 @@ TRAVEL: dict[str, tuple[list[str], str, Any]] = {
     "a class in a function, and its instance": (
         ["def make(n):\n    class C:\n        def f(self): return n\n    return C\nx = make(3)()"], "return x.f()", 3
     ),
+    "what was set on a class later": (
+        ["class C:\n    lr = 1\n    seen = []\n    kept = len('ab')\n    __own = 1\n    def f(self): return 'old'\n"
+         "    def __mine(self): return super().__repr__()",
+         "C.lr = 5\nC.more = {'a': 1}\nC.seen.append(2)\ndef f(self): return self.lr\nC.f = f\ndef g(self): return self.more\nC.g = g"],
+        "return C.lr, C.more, C.seen, C.kept, C().f(), C().g(), C._C__own",
+        (5, {"a": 1}, [2], 2, 5, {"a": 1}, 1),
+    ),
+    "a data class whose default was set": (
+        ["from dataclasses import dataclass, field\n@dataclass\nclass P:\n    a: int = 1\n    b: list = field(default_factory=list)\nP.limit = 3"],
+        "return P().b, P.limit, P(2).a",
+        ([], 3, 2),
+    ),
     "an exception with a place": (
         ["class E(Exception):\n    def __init__(self, a): super().__init__(a); self.a = a\ne = E(3)"],
         "try:\n    raise e\nexcept E as caught:\n    return caught.a",

@@ -18,6 +18,8 @@ from chutes_jupyter.ports import Forward
 from chutes_jupyter.transports import Connection, transport_for
 from tests.sshd import Sshd, free_port
 
+OVER_OPENSSH = True
+
 pytestmark = pytest.mark.anyio
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed
+from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed, LoginNeeded
 
 
 def login_refused(_error: Exception, where: str) -> ConnectFailed:
@@ -11,6 +11,25 @@ def login_refused(_error: Exception, where: str) -> ConnectFailed:
         f"{where} refused the login: it takes none of the keys that were offered. Passwords are "
         "not asked for here. Give the host your public key (ssh-copy-id), name the right "
         "IdentityFile and User in ~/.ssh/config, and unlock keys with a passphrase by ssh-add."
+    )
+
+
+def login_needed(what: str, where: str, worker: str) -> LoginNeeded:
+    """Say that somebody must log in by hand, and how.
+
+    Parameters
+    ----------
+    what : str
+        What the host, or a key file, asks for.
+    where : str
+        Names the worker.
+    worker : str
+        The worker's name.
+    """
+    return LoginNeeded(
+        f"Login needed: {where} asks for {what}, and nobody is asked unless you say so. Log in "
+        f"once, for all your notebooks and terminals, with:  jupyter chute worker login {worker}  "
+        f"or, in a notebook,  %chute worker login {worker}"
     )
 
 

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
-from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
+from chutes_jupyter.config import HostAddress, parse_host
 from chutes_jupyter.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
-    HostKeyError,
-    LoginFailed,
-    UnknownHostKey,
 )
 from chutes_jupyter.transports import failures, hostkeys
 from chutes_jupyter.transports.base import Connection, Process, Stream, Transport
@@ -145,27 +142,6 @@ class SshTransport(Transport):
         if address.host != parse_host(self._host).host:
             where += f", at its jump host {address.host}"
         return connect_failure(error, where)
-
-
-async def accept_host_key(worker: Worker, fingerprint: str) -> None:
-    """Fetch the host's key again and keep it; see `chutes_jupyter.transports`."""
-    wanted = fingerprint.strip().rstrip("=")
-    transport = SshTransport(worker)
-    try:
-        connection = await transport.connect()
-    except UnknownHostKey as error:
-        if error.fingerprint != wanted:
-            raise HostKeyError(
-                f"The host of worker {worker.name!r} presents {error.fingerprint}, not {wanted}: "
-                "nothing was accepted. Compare again, from the host's own console.",
-                error.fingerprint,
-            ) from error
-        if transport.refused is not None:
-            hostkeys.remember(known_hosts_file(), *transport.refused)
-    except LoginFailed:
-        return  # the login comes after the host key, so that one is known already
-    else:
-        await connection.aclose()
 
 
 async def _settings(address: HostAddress) -> HostSettings:

@@ -11,6 +11,8 @@ from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import JobFailed
 from tests.client.rig import PATIENCE, Submit, until
 
+OVER_OPENSSH = True
+
 SERVES = """
 import http.server, threading, time
 time.sleep(0.7)  # a server that takes its time to start

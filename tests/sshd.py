@@ -19,7 +19,9 @@ from pathlib import Path
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
+# Of a setting that is given twice the first counts.
 CONFIG = """\
+{extra}
 Port {port}
 ListenAddress 127.0.0.1
 {host_keys}
@@ -37,7 +39,6 @@ MaxStartups 200
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 {set_env}
-{extra}
 """
 
 

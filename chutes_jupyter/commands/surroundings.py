@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+def ask_hidden(prompt: str) -> str:
+    """Ask whoever sits there, without showing what is typed; in a notebook, too."""
+    import getpass
+
+    # Looked up late: in a notebook, the kernel has put its own way there.
+    return getpass.getpass(prompt)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """Where a verb was typed.
@@ -37,6 +45,7 @@ class Surroundings:
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
+    ask: Callable[[str], str] = ask_hidden
     beside: Callable[[str], object] | None = None
 
     @property

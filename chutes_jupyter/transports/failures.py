@@ -26,10 +26,11 @@ def login_needed(what: str, where: str, worker: str) -> LoginNeeded:
     worker : str
         The worker's name.
     """
+    agent = " (or unlock the key with ssh-add)" if what.startswith("the passphrase") else ""
     return LoginNeeded(
-        f"Login needed: {where} asks for {what}, and nobody is asked unless you say so. Log in "
-        f"once, for all your notebooks and terminals, with:  jupyter chute worker login {worker}  "
-        f"or, in a notebook,  %chute worker login {worker}"
+        f"Login needed: {where} asks for {what}. Log in once, for all your notebooks and "
+        f"terminals, with:  jupyter chute worker login {worker}  or, in a notebook,  "
+        f"%chute worker login {worker}{agent}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Private key files: which of them can't be used without a passphrase."""
+"""What a login would ask a person for: a key file's passphrase, or what the host wants to know."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa", "id_ed25519_sk", "id_ecdsa_sk")
 _MAGIC = b"openssh-key-v1\0"
 _HEAD = 4096
+
+
+def asked_for(methods: Iterable[str], files: Iterable[Path]) -> str | None:
+    """Return what a person would have to type for a login that was refused; None for nothing.
+
+    Parameters
+    ----------
+    methods : iterable of str
+        The methods of login that the host offered, by their names in the protocol.
+    files : iterable of Path
+        The key files that were tried.
+    """
+    for file in locked(files):
+        return f"the passphrase of {file}"
+    offered = set(methods)
+    if "keyboard-interactive" in offered:
+        return "a password or a code"
+    return "a password" if "password" in offered else None
 
 
 def locked(files: Iterable[Path]) -> list[Path]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -292,16 +293,17 @@ async def start(
     if plain_keys:
         first.append("HostKeyAlgorithms -*-cert-v01@openssh.com")
     config.write_text(_config(first, attempt, settings), encoding="utf-8")
+    said = attempt / "said"
     persist = PERSIST if askpass is None else PERSIST_LOGIN
     command = [
         program.need().path,
         *("-F", str(config), "-N", "-T"),
         *("-o", "ControlMaster=yes", "-o", f"ControlPersist={persist}"),
         *("-o", f"ControlPath={program.quoted(at.socket)}"),
+        *_through(program.one(settings, "proxyjump", "none"), config, said),
         *program.target(at.host),
     ]
-    said = attempt / "said"
-    with said.open("wb") as stderr:
+    with said.open("ab") as stderr:
         # A session of its own: no terminal that ssh could ask on, and no Ctrl-C of a notebook.
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -320,6 +322,24 @@ async def start(
             await process.wait()
     text = said.read_text(encoding="utf-8", errors="replace")
     return Outcome(process.returncode or 0, text, _presented(attempt / "keys"))
+
+
+def _through(jumps: str, config: Path, said: Path) -> list[str]:
+    """Return the options that go through jump hosts, and hear what is said there.
+
+    It is what ssh does for ProxyJump; but one that goes to the background drops their words.
+    """
+    if jumps == "none":
+        return []
+    *before, last = jumps.split(",")
+    command = [program.need().path, "-F", str(config)]
+    if before:
+        command += ["-J", ",".join(before)]
+    address = program.target(last.removeprefix("ssh://").rstrip("/"))
+    script = config.with_name("jump.sh")
+    words = shlex.join([*command, "-W"]) + ' "[$1]:$2" ' + shlex.join(address)
+    script.write_text(f"exec {words} 2>> {shlex.quote(str(said))}\n", encoding="utf-8")
+    return ["-o", f"ProxyCommand=/bin/sh {program.quoted(script)} %h %p"]
 
 
 def _config(first: Sequence[str], attempt: Path, settings: program.Settings) -> str:

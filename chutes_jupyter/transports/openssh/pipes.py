@@ -45,7 +45,6 @@ class Pipes:
         self.mux: MuxSocket | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._writing = _Writing(stream)
         self._writer: asyncio.WriteTransport | None = None
         self._readers: list[asyncio.ReadTransport] = []
         self._ends: list[asyncio.Event] = []
@@ -76,7 +75,7 @@ class Pipes:
             self._ends.append(reading.ended)
             transport, _ = await loop.connect_read_pipe(functools.partial(_same, reading), file)
             self._readers.append(transport)
-        self._writer, _ = await loop.connect_write_pipe(lambda: self._writing, self._stdin)
+        self._writer, _ = await loop.connect_write_pipe(lambda: _Writing(self.stream), self._stdin)
 
     def follow(self, done: Callable[[Pipes], object]) -> None:
         """Watch for the end, and call `done` after it."""
@@ -114,8 +113,8 @@ class Pipes:
             reader.close()
         if self._writer is None:
             self._stdin.close()
-        elif not self._writing.ended:
-            self._writer.abort()
+        elif not self._writer.is_closing() or self._writer.get_write_buffer_size():
+            self._writer.abort()  # once: asyncio closes a pipe that is closing a second time
         for file in self._outs[len(self._readers) :]:
             file.close()
         self.stream.connection_lost(None)
@@ -182,7 +181,6 @@ class _Writing(asyncio.BaseProtocol):
 
     def __init__(self, stream: BufferedStream) -> None:
         self._stream = stream
-        self.ended = False
 
     def pause_writing(self) -> None:
         self._stream.pause_writing()
@@ -191,5 +189,4 @@ class _Writing(asyncio.BaseProtocol):
         self._stream.resume_writing()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        self.ended = True
         self._stream.resume_writing()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.config import known_hosts_file
-from chutes_jupyter.errors import ConnectFailed, HostKeyError
+from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed
 from chutes_jupyter.transports import failures, hostkeys, keyfiles
 from chutes_jupyter.transports.openssh import program
 from chutes_jupyter.transports.openssh.control import Presented
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _KEY_REFUSED = "Host key verification failed."
 _LOGIN_REFUSED = re.compile(r"^(\S+): Permission denied \(([\w,@.-]*)\)", re.MULTILINE)
-#: What methods of login ask for, by their names in the protocol.
-_ASKING = {"password": "a password", "keyboard-interactive": "a password or a code"}
 
 
 def shows_certificate(outcome: Outcome) -> bool:
@@ -52,7 +50,7 @@ class Failed:
     refused: tuple[str, hostkeys.HostKey] | None = None
 
     @classmethod
-    async def read(cls, outcome: Outcome, worker: str, host: str) -> Failed:
+    async def read(cls, outcome: Outcome, worker: str, host: str, *, asked: bool = False) -> Failed:
         """Return what an attempt's end means.
 
         Parameters
@@ -61,6 +59,8 @@ class Failed:
             The end.
         worker, host : str
             The worker's name, and its host as the person wrote it.
+        asked : bool
+            Whether somebody answered what the host asked.
         """
         where = f"worker {worker!r} ({host})"
         if _KEY_REFUSED in outcome.said and outcome.presented:
@@ -68,6 +68,8 @@ class Failed:
         if _KEY_REFUSED in outcome.said:
             return cls(HostKeyError(f"{where}: its host key could not be confirmed."))
         login = _LOGIN_REFUSED.search(outcome.said)
+        if login and asked:
+            return cls(LoginFailed(f"{where} refused the login: it did not take what was typed."))
         if login:
             return cls(await _login(login, outcome, worker, host))
         last = outcome.said.strip().splitlines() or [f"it ended with status {outcome.status}"]
@@ -93,10 +95,7 @@ async def _login(login: re.Match[str], outcome: Outcome, worker: str, host: str)
     settings = await program.resolve(alias or host)
     if alias and alias != program.target(host)[-1]:
         where += f", at its jump host {alias}"
-    asked = [_ASKING[name] for name in login[2].split(",") if name in _ASKING]
-    locked = keyfiles.locked(program.key_files(settings))
-    if locked:
-        asked.append(f"the passphrase of {locked[0]}")
+    asked = keyfiles.asked_for(login[2].split(","), program.key_files(settings))
     if asked:
-        return failures.login_needed(asked[-1], where, worker)
+        return failures.login_needed(asked, where, worker)
     return failures.login_refused(ConnectFailed(outcome.said), where)

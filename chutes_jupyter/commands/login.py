@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import threading
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import portal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
 
     Pending = tuple[Question, Callable[[str | None], None]]
+
+_PATIENCE = 5.0
 
 
 def log_in(arguments: argparse.Namespace, here: Surroundings) -> None:
@@ -50,7 +53,15 @@ def _log_in(worker: Worker, here: Surroundings) -> bool:
         pending.put((question, give))
         return await answer
 
-    done = portal.spawn(login, worker, ask)
+    ended = threading.Event()
+
+    async def run() -> bool:
+        try:
+            return await login(worker, ask)
+        finally:
+            ended.set()
+
+    done = portal.spawn(run)
     try:
         while not done.done():
             with contextlib.suppress(queue.Empty):
@@ -59,6 +70,7 @@ def _log_in(worker: Worker, here: Surroundings) -> bool:
         return done.result()
     except BaseException:
         done.cancel()
+        ended.wait(_PATIENCE)  # ssh is ended, and what lay there for it is removed
         raise
 
 

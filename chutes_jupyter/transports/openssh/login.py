@@ -85,8 +85,15 @@ async def _answering(attempt: Path, ask: Ask) -> AsyncIterator[tuple[dict[str, s
         finally:
             writer.close()
 
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(answer(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
     place = attempt / "ask"
-    server = await asyncio.start_unix_server(answer, place, limit=askpass.LONGEST)
+    server = await asyncio.start_unix_server(accept, place, limit=askpass.LONGEST)
     place.chmod(0o600)
     try:
         yield (
@@ -99,6 +106,9 @@ async def _answering(attempt: Path, ask: Ask) -> AsyncIterator[tuple[dict[str, s
         )
     finally:
         server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _question(line: bytes) -> Question:

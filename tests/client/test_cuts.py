@@ -18,8 +18,8 @@ from tests.sshd import Sshd
 
 
 @pytest.fixture
-def line(sshd: Sshd, home: Path, tmp_path: Path) -> Iterator[Line]:
-    with line_to(sshd, home, tmp_path / "worker") as found:
+def line(sshd: Sshd, home: Path, tmp_path: Path, dialling: str) -> Iterator[Line]:
+    with line_to(sshd, home, tmp_path / "worker", transport=dialling) as found:
         yield found
 
 

@@ -89,7 +89,7 @@ async def test_connections_share_one_master_and_leave_it(worker: Worker, sshd: S
     before = sshd.log.count("Accepted publickey")
     async with connected(worker) as one, connected(worker) as other:
         pid = await master(worker)
-        assert one._at == other._at
+        assert one._watches[0].at == other._watches[0].at
     assert not gone(pid)
     assert await said(worker) == "in"
     assert await master(worker) == pid
@@ -104,7 +104,7 @@ async def test_who_comes_at_the_same_time_makes_one_master(worker: Worker, sshd:
 
 async def test_files_have_a_master_of_their_own(worker: Worker) -> None:
     async with connected(worker) as one, connected(worker, bulk=True) as other:
-        assert one._at.socket != other._at.socket
+        assert one._watches[0].at != other._watches[0].at
 
 
 async def test_other_processes_use_it_and_their_death_leaves_it(
@@ -166,6 +166,38 @@ async def test_who_leaves_in_the_middle_of_an_open_leaves_nothing(worker: Worker
         assert len(processes) == 9
 
 
+async def test_a_full_connection_is_helped_by_another(worker: Worker, sshd: Sshd) -> None:
+    before = sshd.log.count("Accepted publickey")
+    async with connected(worker) as one, connected(worker) as other:
+        processes = [await each.start("cat") for each in (one, other) for _ in range(11)]
+        for number, process in enumerate(processes):
+            await process.write(str(number).encode())
+            assert await process.read(10) == str(number).encode()
+    assert sshd.log.count("Accepted publickey") == before + 3
+
+
+async def test_one_session_a_connection_is_enough(folder: Path) -> None:
+    server = Sshd.start(extra="MaxSessions 1")
+    try:
+        worker = configure(folder, server, "gpu1")
+        async with connected(worker) as one, connected(worker) as other:
+            processes = [await each.start("cat") for each in (one, one, other)]
+            assert len(processes) == 3
+    finally:
+        server.remove()
+
+
+async def test_a_host_that_takes_no_session_at_all_says_so(folder: Path) -> None:
+    server = Sshd.start(extra="MaxSessions 0")
+    try:
+        async with connected(configure(folder, server, "gpu1")) as connection:
+            with pytest.raises(ConnectFailed, match="MaxSessions"):
+                await connection.start("cat")
+            assert not connection.closed
+    finally:
+        server.remove()
+
+
 # A master that is lost.
 
 
@@ -195,6 +227,22 @@ async def test_a_master_that_hangs_is_noticed_ended_and_replaced(worker: Worker)
             await process.read(1)
         await until(lambda: gone(pid), "it is ended")
     assert await said(worker) == "in"
+
+
+async def test_a_master_that_hangs_and_can_not_be_ended_keeps_nobody(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_is_master", lambda *_: False)
+    async with connected(worker) as connection:
+        process = await connection.start("cat")
+        pid = await master(worker)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(ConnectionLost):
+                await asyncio.wait_for(process.read(1), 10)
+            assert await asyncio.wait_for(said(worker), 10) == "in"
+        finally:
+            os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_master_that_hangs_does_not_stop_who_comes_new(worker: Worker) -> None:

@@ -284,8 +284,8 @@ def through(proxy: Proxy, sshd: Sshd, home: Path) -> Worker:
     return Worker("proxied", host="proxied")
 
 
-async def test_one_session_too_many_is_refused_in_words(ssh_worker: Worker, dialling: str) -> None:
-    connection = await transport_for(replace(ssh_worker, transport=dialling)).connect()
+async def test_one_session_too_many_is_refused_in_words(ssh_worker: Worker) -> None:
+    connection = await transport_for(ssh_worker).connect()
     processes = [await connection.start("cat") for _ in range(10)]
     with pytest.raises(ConnectFailed, match="takes no further session"):
         await connection.start("cat")

@@ -1,23 +1,29 @@
-"""A connection to a worker that a master carries: commands and streams over its control socket."""
+"""A connection to a worker that masters carry: commands and streams over their control sockets."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.errors import ConnectFailed, ConnectionLost
+from chutes_jupyter.errors import ConnectFailed, ConnectionLost, LoginFailed
 from chutes_jupyter.transports.base import Connection, Process, Stream
 from chutes_jupyter.transports.channel import Buffer, BufferedProcess, BufferedStream
-from chutes_jupyter.transports.openssh import control
 from chutes_jupyter.transports.openssh.mux import MuxError, MuxRefused, MuxSocket
 from chutes_jupyter.transports.openssh.pipes import Pipes
+from chutes_jupyter.transports.openssh.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-#: Seconds between two questions whether the master answers.
-_TICK = 1.0
+    from chutes_jupyter.transports.openssh.control import Place
+
+    Master = tuple[Place, MuxSocket]
+
+#: How many masters one connection uses at the most: sshd allows ten sessions in each, or fewer,
+#: and other processes of the person take theirs.
+_MOST_MASTERS = 8
+#: Seconds that the pipes of a lost master have to end.
+_MERCY = 2.0
 
 
 class OpenSshConnection(Connection):
@@ -25,39 +31,64 @@ class OpenSshConnection(Connection):
 
     Parameters
     ----------
-    at : Place
-        Where the master is.
-    master : MuxSocket
-        A conversation with it. While that lasts, the master knows that it is used.
+    master : tuple of Place and MuxSocket
+        Where the master is, and a conversation with it.
+    another : callable
+        Returns the like for the n-th further master, made where it is not there.
     description : str
         Names the worker in messages.
     limit : int
         Bytes that may lie unread here, in each channel.
     """
 
-    def __init__(self, at: control.Place, master: MuxSocket, description: str, limit: int) -> None:
+    def __init__(
+        self,
+        master: Master,
+        another: Callable[[int], Awaitable[Master]],
+        description: str,
+        limit: int,
+    ) -> None:
         self.description = description
-        self._at, self._master, self._limit = at, master, limit
+        self._another, self._limit = another, limit
         self._lost: str | None = None
         self._over = asyncio.Event()
-        self._questions: deque[asyncio.Future[bool]] = deque()
+        self._mercy: asyncio.TimerHandle | None = None
+        self._watches = [Watch(*master, self._lose)]
+        self._growing = asyncio.Lock()
         self._pipes: set[Pipes] = set()
         self._openings: set[asyncio.Task[None]] = set()
-        self._tasks = [
-            asyncio.create_task(self._listen(), name=f"chutes ssh {description}"),
-            asyncio.create_task(self._tick(), name=f"chutes ssh tick {description}"),
-        ]
 
     async def start(self, command: str) -> Process:
         """Start a command; see `Connection.start`."""
-        process = BufferedProcess(Buffer(self._limit, self._why_lost))
 
         async def ask(mux: MuxSocket, pipes: Pipes) -> None:
             await mux.session(command, pipes.theirs)
 
-        refused = "it takes no further session (MaxSessions in its sshd_config)"
-        await self._open(process, ask, refused, stderr=True)
-        return process
+        for number in range(_MOST_MASTERS):
+            process = BufferedProcess(Buffer(self._limit, self._why_lost))
+            try:
+                await self._open(await self._watch(number), process, ask, stderr=True)
+            except MuxRefused:
+                continue  # it is full
+            return process
+        raise self._takes_no_more()
+
+    async def _watch(self, number: int) -> Watch:
+        """Return the watch over a master, beginning with the first; a further one may be made."""
+        async with self._growing:
+            self._check()
+            if number == len(self._watches):
+                try:
+                    master = await self._another(number)
+                except LoginFailed as error:
+                    raise self._takes_no_more() from error
+                self._watches.append(Watch(*master, self._lose))
+            return self._watches[number]
+
+    def _takes_no_more(self) -> ConnectFailed:
+        return ConnectFailed(
+            f"{self.description}: it takes no further session (MaxSessions in its sshd_config)."
+        )
 
     async def open_tcp(self, host: str, port: int) -> Stream:
         """Open a TCP connection from the worker; see `Connection.open_tcp`."""
@@ -66,24 +97,26 @@ class OpenSshConnection(Connection):
         async def ask(mux: MuxSocket, pipes: Pipes) -> None:
             await mux.stdio(host, port, pipes.theirs)
 
-        refused = (
-            f"no connection to {host}:{port} there: nothing listens on it, or its sshd_config "
-            "forbids forwarding (AllowTcpForwarding)"
-        )
-        await self._open(stream, ask, refused, stderr=False)
+        try:
+            await self._open(await self._watch(0), stream, ask, stderr=False)
+        except MuxRefused as error:
+            raise ConnectFailed(
+                f"{self.description}: no connection to {host}:{port} there: nothing listens on it, "
+                "or its sshd_config forbids forwarding (AllowTcpForwarding)."
+            ) from error
         return stream
 
     async def _open(
         self,
+        watch: Watch,
         stream: BufferedStream,
         ask: Callable[[MuxSocket, Pipes], Awaitable[None]],
-        refused: str,
         *,
         stderr: bool,
     ) -> None:
         self._check()
-        pipes = Pipes(stream, self.stands, stderr=stderr)
-        opening = asyncio.create_task(self._open_pipes(pipes, ask, refused))
+        pipes = Pipes(stream, watch.stands, stderr=stderr)
+        opening = asyncio.create_task(self._open_pipes(watch, pipes, ask))
         self._openings.add(opening)
         opening.add_done_callback(self._openings.discard)
         try:
@@ -96,19 +129,19 @@ class OpenSshConnection(Connection):
             raise
 
     async def _open_pipes(
-        self, pipes: Pipes, ask: Callable[[MuxSocket, Pipes], Awaitable[None]], refused: str
+        self, watch: Watch, pipes: Pipes, ask: Callable[[MuxSocket, Pipes], Awaitable[None]]
     ) -> None:
         opened = False
         try:
-            mux = pipes.mux = await self._converse()
+            mux = pipes.mux = await watch.converse()
             await ask(mux, pipes)
             await pipes.connect()
             self._check()
             opened = True
-        except MuxRefused as error:
-            raise ConnectFailed(f"{self.description}: {refused}.") from error
+        except MuxRefused:
+            raise
         except MuxError as error:
-            self._lose(f"ssh ended ({error})")
+            watch.lose(f"ssh ended ({error})")
             raise ConnectionLost(self._why_lost() or "") from error
         except asyncio.CancelledError:
             self._check()  # closed meanwhile
@@ -120,57 +153,15 @@ class OpenSshConnection(Connection):
         self._pipes.add(pipes)
         pipes.follow(self._pipes.discard)
 
-    async def _converse(self) -> MuxSocket:
-        try:
-            async with asyncio.timeout(control.HANGS):
-                return await MuxSocket.open(self._at.socket)
-        except TimeoutError as error:
-            raise MuxError("it hangs") from error
-
-    # -- whether it stands --------------------------------------------------------------
-
-    async def stands(self) -> bool:
-        """Ask the master whether it lives; None of what it said before can be an accident then."""
-        if self._lost is not None:
-            return False
-        answer = asyncio.get_running_loop().create_future()
-        self._questions.append(answer)
-        try:
-            self._master.ask_alive()
-            async with asyncio.timeout(control.HANGS):
-                return await asyncio.shield(answer)
-        except MuxError as error:
-            self._lose(f"ssh ended ({error})")
-        except TimeoutError:
-            self._lose(f"ssh has not answered for {control.HANGS:g} s")
-            await control.end_hung(self._at)
-            self._abort()
-        return False
-
-    async def _listen(self) -> None:
-        """Take the master's answers, and notice its end at once."""
-        try:
-            while True:
-                await self._master.next_alive()
-                if self._questions:
-                    answer = self._questions.popleft()
-                    if not answer.done():
-                        answer.set_result(True)
-        except MuxError:
-            self._lose("ssh lost it")
-
-    async def _tick(self) -> None:
-        while await self.stands():  # noqa: ASYNC110 - it is asked; nothing here could tell
-            await asyncio.sleep(_TICK)
+    # -- the end ------------------------------------------------------------------------
 
     def _lose(self, reason: str) -> None:
         if self._lost is None:
             self._lost = reason
-            for answer in self._questions:
-                if not answer.done():
-                    answer.set_result(False)
-            self._questions.clear()
             self._over.set()
+            # Pipes end by themselves with their master, after what lies in them; one that hangs
+            # and could not be ended would keep them for ever.
+            self._mercy = asyncio.get_running_loop().call_later(_MERCY, self._abort)
 
     def _why_lost(self) -> str | None:
         if self._lost is None:
@@ -188,14 +179,13 @@ class OpenSshConnection(Connection):
             pipes.close()
 
     async def aclose(self) -> None:
-        """Close what was opened here; the master stays for the next one, for a while."""
+        """Close what was opened here; the masters stay for the next one, for a while."""
         self._lose("it was closed on this side")
+        if self._mercy is not None:
+            self._mercy.cancel()
         self._abort()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._master.close()
+        for watch in self._watches:
+            await watch.aclose()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed or lost."""

@@ -38,20 +38,25 @@ class OpenSshTransport(Transport):
     async def connect(self, *, bulk: bool = False) -> OpenSshConnection:
         """Use the master that is there, or make one; see `Transport.connect`."""
         main = await control.place(self._host)
-        at, master = await self._bulk(main) if bulk else (main, await self._master(main))
-        limit = BULK_LIMIT if bulk else LIMIT
-        return OpenSshConnection(at, master, f"worker {self.name!r} ({self._host})", limit)
+        kind, master = await self._bulk(main) if bulk else ("", (main, await self._master(main)))
 
-    async def _bulk(self, main: control.Place) -> tuple[control.Place, MuxSocket]:
+        async def another(number: int) -> tuple[control.Place, MuxSocket]:
+            at = await control.place(self._host, f"{kind}{number}")
+            return at, await self._master(at)
+
+        limit = BULK_LIMIT if bulk else LIMIT
+        return OpenSshConnection(master, another, self._where, limit)
+
+    async def _bulk(self, main: control.Place) -> tuple[str, tuple[control.Place, MuxSocket]]:
         """Return a master for files alone, or the common one where another login would ask."""
         if not (main.asked.exists() and main.alive):
             other = await control.place(self._host, "bulk")
             try:
-                return other, await self._master(other)
+                return "bulk", (other, await self._master(other))
             except LoginFailed:
                 if not main.alive:
                     raise
-        return main, await self._master(main)
+        return "", (main, await self._master(main))
 
     async def _master(self, at: control.Place) -> MuxSocket:
         found = await control.reach(at)

@@ -16,8 +16,15 @@ from chutes_jupyter.assembly import assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
-from chutes_jupyter.jobdata import check_job_data
-from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
+from chutes_jupyter.jobdata import SSH_KEY, check_job_data
+from chutes_jupyter.models import (
+    JobOptions,
+    JobSpec,
+    Port,
+    check_flag,
+    check_public_keys,
+    new_job_id,
+)
 from chutes_jupyter.nodes import NodeSelector
 from chutes_jupyter.notebooks import notebook_path
 
@@ -292,7 +299,8 @@ class JobFunction:
 
         check_flag("ack", ack)
         worker = Workers.load().get(self.worker)
-        payload = self.payload({**(data or {}), **job_data})
+        whole = {**(data or {}), **job_data}
+        payload = self.payload(whole)
         from chutes_jupyter import job
 
         selector = self.chute.node_selector
@@ -307,8 +315,15 @@ class JobFunction:
             env=worker.env,
             notebook=notebook_path(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
+            ssh_public_key=self._ssh_public_key(whole),
         )
         return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
+
+    def _ssh_public_key(self, job_data: Mapping[str, Any]) -> str | None:
+        """Return who may come in, one public key a line, where the job data says so."""
+        if not self.ssh or SSH_KEY not in job_data:
+            return None
+        return "\n".join(check_public_keys(job_data[SSH_KEY]))
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""
@@ -326,8 +341,6 @@ class JobFunction:
         found = []
         if steps:
             found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
-        if self.ssh:
-            found.append("ssh=True is declared; its door comes with a later version.")
         udp = [port.name for port in self.ports if port.proto == "udp"]
         if udp:
             found.append(

@@ -7,8 +7,10 @@ names the field, the value, what is allowed and how to write it.
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -42,6 +44,9 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed
 _PORT_NAME = re.compile(r"[a-z]+[0-9]*")
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_PUBLIC_KEY = re.compile(
+    r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]{1,60}) ([A-Za-z0-9+/]+={0,2})( [^\x00-\x1f\x7f-\x9f]*)?"
+)
 _SIZE = re.compile(r"([0-9]{1,15})\s*([kmgt]?)(?:i?b)?")
 
 
@@ -102,6 +107,36 @@ def _check_port(port: Port, where: str) -> None:
         raise SpecError(f"{where}.port", number, rule, example)
     if port.proto not in PROTOCOLS:
         raise SpecError(f"{where}.proto", port.proto, "must be tcp, udp or http", example)
+
+
+def check_public_keys(text: str) -> tuple[str, ...]:
+    """Return the SSH public keys of a text, one a line as in a ``.pub`` file.
+
+    Raises
+    ------
+    SpecError
+        If a line is something else, or there is none.
+    """
+    example = '_ssh_public_key="ssh-ed25519 AAAA… me@laptop"'
+    lines = [line.strip() for line in text.splitlines()]
+    found = tuple(line for line in lines if line and not line.startswith("#"))
+    if not found:
+        raise SpecError("_ssh_public_key", text, "holds no key", example)
+    for line in found:
+        match = _PUBLIC_KEY.fullmatch(line)
+        kind = match[1].encode("ascii") if match else b""
+        # The key says its own kind once more, inside.
+        if match is None or not _decoded(match[2]).startswith(struct.pack("!I", len(kind)) + kind):
+            rule = "must be an SSH public key, as in ~/.ssh/id_ed25519.pub, without options"
+            raise SpecError("_ssh_public_key", line, rule, example)
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def check_ports(
@@ -302,6 +337,9 @@ class JobSpec:
     node_selector: Mapping[str, Any] | None = None
     #: What ``"default"`` in the options means.
     default_log_limit: int | None = DEFAULT_LOG_LIMIT
+    #: Who may come in where the options say `ssh`, one public key a line; the person's own
+    #: key where it is None.
+    ssh_public_key: str | None = None
 
     @property
     def log_limit(self) -> int | None:
@@ -323,6 +361,7 @@ class JobSpec:
             "timeout": self.options.timeout,
             "upload": self.options.upload,
             "ssh": self.options.ssh,
+            "ssh_public_key": self.ssh_public_key,
             "grace": self.options.grace,
             "log_limit": self.log_limit,
             "payload_sha256": self.payload_sha256,

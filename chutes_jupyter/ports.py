@@ -49,7 +49,7 @@ class Forward:
     def notice(self) -> str:
         """Why this port has no local address, or ""."""
         if self.port.port == SSH_PORT:
-            return f"Port {self.port.name} (SSH) is declared; its door comes with a later version."
+            return "Nothing listens there: job.ssh_command opens it."
         if self.port.proto == "udp":
             return f"Port {self.port.name} (udp) is declared; its door comes with a later version."
         return ""

@@ -175,6 +175,14 @@ def test_refused_job_data(job_data: dict[Any, Any], words: str) -> None:
         made().submit(job_data)
 
 
+@pytest.mark.parametrize(
+    "key", ["", "# none", "ssh-ed25519 AAAA", "x", 'command="id" ssh-ed25519 AAAA', "BEGIN PRIVATE"]
+)
+def test_a_key_that_is_none_is_refused_where_there_is_a_door(key: str) -> None:
+    with pytest.raises(SpecError, match="_ssh_public_key"):
+        made(ssh=True).submit(_ssh_public_key=key)
+
+
 def test_job_data_travels() -> None:
     data = {"_ssh_public_key": "ssh-ed25519 AAAA", "ack": 1, "b": b"x", "t": (1, 2), "data": None}
     found = codec.loads(made().payload(data))
@@ -227,7 +235,7 @@ def test_notices_name_what_is_not_applied() -> None:
     assert "secret" not in text
     assert "with_maintainer" not in text
     assert "udp is declared (dns)" in text
-    assert "ssh=True" in text
+    assert "ssh" not in text
     assert made().notices() == []
 
 

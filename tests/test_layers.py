@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bootstrap",
         "link",
         "ports",
+        "doorway",
         "mirror",
         "client",
         "portal",

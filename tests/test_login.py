@@ -64,7 +64,7 @@ class Person:
 def type_login(worker: Worker, person: Person) -> str:
     """Do `worker login`, and return what it printed."""
     printed: list[str] = []
-    execute(["worker", "login", worker.name], Surroundings(printed.append, ask=person))
+    execute(["worker", "login", worker.name], Surroundings(printed.append, secret=person))
     return "".join(printed)
 
 
@@ -168,7 +168,7 @@ def test_a_job_runs_with_its_outputs_after_a_login(
 LOGS_IN = """
 import sys, time
 from chutes_jupyter.commands import Surroundings, execute
-person = Surroundings(print, ask=lambda prompt: sys.stdin.readline()[:-1])
+person = Surroundings(print, secret=lambda prompt: sys.stdin.readline()[:-1])
 execute(["worker", "login", "gpu1"], person)
 print("done", flush=True)
 time.sleep(600)
@@ -205,7 +205,7 @@ def test_the_answer_is_nowhere(
         seen.extend(leaks(word, home))
         return WORD
 
-    execute(["worker", "login", "gpu1"], Surroundings(print, ask=answer))
+    execute(["worker", "login", "gpu1"], Surroundings(print, secret=answer))
     assert asyncio.run(said(worker)) == "in"
     assert seen + leaks(word, home) == []
     out, err = capfd.readouterr()

@@ -411,6 +411,7 @@ def test_a_spec_is_json_and_says_everything():
         "timeout": 60,
         "upload": True,
         "ssh": True,
+        "ssh_public_key": None,
         "grace": 3.0,
         "log_limit": 1024**3,
         "payload_sha256": "ab" * 32,

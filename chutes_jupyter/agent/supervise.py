@@ -16,7 +16,7 @@ import socket
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from . import endings, guardian, processes, space
+from . import doors, endings, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
@@ -75,19 +75,16 @@ class Supervisor:
             self._start()
             self._watch()
         except PortTaken as error:
-            self._collect()
-            self._end("failed", str(error))
+            self._finish("failed", str(error))
             return
         except Exception as error:
             # Our own fault, or the worker's: still end everything, and say so.
             self._gone = len(processes.kill_below(os.getpid(), None, {}))
             if not space.is_full(error):
-                self._collect()
-                self._end("failed", "the worker could not run it: %s" % error)
+                self._finish("failed", "the worker could not run it: %s" % error)
                 raise
             self._hear_the_last(error)
-        self._collect()
-        self._end(*self._verdict())
+        self._finish(*self._verdict())
 
     def _hear_the_last(self, error: Exception) -> None:
         """Take what is left of a job that was killed since the worker's disk is full."""
@@ -131,6 +128,10 @@ class Supervisor:
             os.chdir(self.job.work)
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
+            if self.spec.get("ssh"):
+                # On a full disk the job is worth more than its door.
+                with contextlib.suppress(OSError):
+                    doors.describe(self.job, person_umask)
             processes.close_descriptors(child_end.fileno())
             return self.job.path, child_end.detach()
 
@@ -307,10 +308,16 @@ class Supervisor:
             final=final,
         )
 
-    def _collect(self) -> None:
+    def _finish(self, state: str, reason: str) -> None:
+        self._collect(state)
+        self._end(state, reason)
+
+    def _collect(self, ending: str) -> None:
         self._log.close()
         self.events.insist()
         self.events.write("state", state="collecting")
+        # Before the outputs are listed: a session may write there, too.
+        doors.shut(self.job, ending)
         if self._raised is not None and space.free(self.job.folder) < space.RESERVE:
             self._notice(space.sentence(self.job.folder))
         # Nobody is left who could take this room.

@@ -15,7 +15,7 @@ import signal
 import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import endings, guardian, journal, processes, space
+from . import doors, endings, guardian, journal, processes, space
 from .journal import EventLog, EventWriter, JobDir, Lock, read_json
 from .outputs import Listing, publish
 from .supervise import Supervisor
@@ -166,6 +166,7 @@ def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
         return
     events = EventWriter(job)
     child = read_json(job.child)
+    doors.shut(job, "lost")
     left = len(processes.sweep(job.id, child)) + unkillable
     space.give_back(job.reserve)
     events.insist()

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.doorway import DoorFolder
 from chutes_jupyter.errors import ConnectFailed, ConnectionLost, WorkerError
+from chutes_jupyter.models import SSH_PORT
 from chutes_jupyter.ports import REMOTE, Forward
 from chutes_jupyter.transports.base import Connection, Process, Stream
 
@@ -140,6 +142,8 @@ class Doors:
             await live.until(lambda: live.terminal)
         finally:
             await self.aclose()
+            if live.terminal and any(port.port == SSH_PORT for port in live.ports):
+                await asyncio.to_thread(DoorFolder.of(live.id, live.label).forget_key)
 
     async def _probe(self) -> None:
         """Probe every door until all have answered, or the job has ended."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
+from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
@@ -33,6 +35,7 @@ from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.deliver import Submission
+    from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.ports import Forward
 
 #: A connection for files is closed after so many seconds without use.
@@ -295,6 +298,19 @@ class JobClient:
                 async with asyncio.timeout(patience):
                     await live.until(lambda: door.ready or door.over)
         return door.forward
+
+    async def door(self, live: Live) -> DoorFolder:
+        """Return what `ssh` needs to get into a job; see `open_door`."""
+        self.follow(live, mirror=False)
+        await asyncio.to_thread(doorway.sweep, self.lives)
+        return await open_door(live, self._followers[live.id].control)
+
+    def lives(self, job: str) -> bool | None:
+        """Whether a job has not ended, as far as is recorded; None where nothing is."""
+        try:
+            return not self.store.get(job).ended_for_good
+        except JobNotFound:
+            return None
 
     def forward_now(self, live: Live, name: str) -> Forward:
         """Return the forward of a port as it is; from any thread."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import portal
+from chutes_jupyter.client.words import closed
+from chutes_jupyter.models import SSH_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +124,11 @@ class PortView:
 
     @property
     def notice(self) -> str:
-        """Why there is no door to here, or an empty text."""
+        """Why there is no door to here, or an empty text; for SSH the command that opens it."""
+        if self.port == SSH_PORT:
+            if self._live.terminal:
+                return closed(self._live)
+            return f"in a terminal: jupyter chute ssh {self._live.label}"
         return self._followed().forward_now(self._live, self.name).notice
 
     def _forward(self) -> Forward:
@@ -132,5 +138,5 @@ class PortView:
         return portal.call(client.forward, self._live, self.name, _PORT_PATIENCE)
 
     def __repr__(self) -> str:
-        url = f", {self.url}" if self.ready else ""
-        return f"<port {self.name}: {self.port}/{self.proto}{url}>"
+        where = self.notice if self.port == SSH_PORT else self.url if self.ready else ""
+        return f"<port {self.name}: {self.port}/{self.proto}{f', {where}' if where else ''}>"

@@ -55,6 +55,11 @@ def outage(live: Live, now: float) -> str:
     return f"reconnecting, {span}; {live.state} as of {age} ago; {why}"
 
 
+def closed(live: Live) -> str:
+    """Return that nobody comes into a job any more."""
+    return f"{live.label} has ended ({live.state.replace('_', ' ')}): its door is shut."
+
+
 def undelivered(live: Live, timeout: float, now: float) -> str:
     """Return what is known of a cancel that the worker has not confirmed, and what is next."""
     state = outage(live, now) or f"{live.state}, and the worker has not answered"

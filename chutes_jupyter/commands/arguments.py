@@ -60,6 +60,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_logs(verbs)
     _add_cancel(verbs)
     _add_files(verbs)
+    _add_ssh(verbs, notebook=notebook)
     _add_clean(verbs)
     worker = verbs.add_parser("worker", help="list, add, log in to, test or remove workers")
     worker.description = "A worker is a place where jobs run: local, or any SSH host."
@@ -152,6 +153,25 @@ def _add_files(verbs: Any) -> None:
     )
 
 
+def _add_ssh(verbs: Any, *, notebook: bool) -> None:
+    what = "print the line that opens a shell in a running job" if notebook else ""
+    parser = verbs.add_parser(
+        "ssh",
+        help=what or "open a shell in a running job, or run a command there",
+        description="A job declared with ssh=True has a door while it runs: a shell in its "
+        "directory, with its environment and interpreter.",
+        epilog=None
+        if notebook
+        else "examples:\n  %(prog)s train-3f9c2a\n"
+        "  %(prog)s train-3f9c2a nvidia-smi\n  %(prog)s train-3f9c2a -t htop",
+    )
+    _add_job(parser)
+    if not notebook:
+        parser.add_argument(
+            "command", nargs=argparse.REMAINDER, help="what ssh is given besides, as it stands"
+        )
+
+
 def _add_clean(verbs: Any) -> None:
     parser = verbs.add_parser(
         "clean",
@@ -188,8 +208,8 @@ def _add_worker_verbs(verbs: Any) -> None:
     add = verbs.add_parser(
         "add",
         help="add a worker, or change one",
-        description="Add a worker. For one that is there already with the same host, only what "
-        "is given changes.",
+        description="Add a worker, and ask about its host key where that is not known. For one "
+        "that is there already with the same host, only what is given changes.",
         epilog="examples:\n  %(prog)s gpu1 me@gpu1.example.org:2222 --python /opt/conda/bin/python"
         "\n  %(prog)s local --env HF_HOME=/data/hf",
     )
@@ -216,6 +236,11 @@ def _add_worker_verbs(verbs: Any) -> None:
         help="what carries the bytes: asyncssh, openssh (the ssh program), or auto (default)",
     )
     _add_accept_key(add)
+    add.add_argument(
+        "--no-connect",
+        action="store_true",
+        help="only write it down: do not connect to ask for its host key",
+    )
     login = verbs.add_parser(
         "login",
         help="log in to a worker that asks for a password or a code",
@@ -241,9 +266,11 @@ def _add_worker_verbs(verbs: Any) -> None:
 def _add_accept_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-key",
+        action="append",
+        default=[],
         type=_fingerprint,
         metavar="SHA256:…",
-        help="trust the host's key if it has this fingerprint",
+        help="trust the host's key if it has this fingerprint (repeatable, for jump hosts)",
     )
 
 

@@ -84,7 +84,7 @@ def _answer(question: Question, worker: Worker, here: Surroundings) -> str | Non
         here.say(question.prompt)
         return None
     try:
-        said = here.ask(question.prompt)
+        said = here.secret(question.prompt)
     except EOFError as error:
         raise LoginFailed(
             f"worker {worker.name!r} asks {question.prompt!r}, and nobody answers."

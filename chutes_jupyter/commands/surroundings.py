@@ -38,6 +38,13 @@ class Surroundings:
         Called with a job that was just submitted, before anything waits for it.
     beside : callable, optional
         Shows text that is not part of the answer (stderr); `write` where it is not given.
+    ask : callable, optional
+        Shows a question and returns what the person answers, or None if it turns out that
+        nobody is there. None where nobody can be asked.
+    secret : callable, optional
+        Asks a person for a secret, with these words, and returns it.
+    signs : bool
+        Whether what is shown may hold more than ASCII.
     """
 
     write: Callable[[str], object]
@@ -45,8 +52,10 @@ class Surroundings:
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
-    ask: Callable[[str], str] = ask_hidden
+    ask: Callable[[str], str | None] | None = None
+    secret: Callable[[str], str] = ask_hidden
     beside: Callable[[str], object] | None = None
+    signs: bool = True
 
     @property
     def in_notebook(self) -> bool:

@@ -28,7 +28,14 @@ async def accept_host_key(worker: Worker, fingerprint: str) -> None:
             ) from error
         if transport.refused is not None:
             hostkeys.remember(known_hosts_file(), *transport.refused)
+        return
     except LoginFailed:
         return  # the login comes after the host key, so that one is known already
-    else:
-        await connection.aclose()
+    known = [login.fingerprint for login in connection.logins]
+    await connection.aclose()
+    if known and wanted not in known:  # `ssh` does not tell which key it saw
+        raise HostKeyError(
+            f"The key of worker {worker.name!r} that is on record is {known[-1]}, and its host "
+            f"presents that one, not {wanted}.",
+            known[-1],
+        )

@@ -7,12 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectFailed
-from chutes_jupyter.transports.base import Connection, Transport
+from chutes_jupyter.transports.base import Connection, Route, Transport
 from chutes_jupyter.transports.openssh import program
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
     from chutes_jupyter.transports import hostkeys
+    from chutes_jupyter.transports.openssh.transport import OpenSshTransport
+    from chutes_jupyter.transports.ssh import SshTransport
 
 _log = logging.getLogger(__name__)
 
@@ -49,27 +51,31 @@ class ChosenTransport(Transport):
 
     async def connect(self, *, bulk: bool = False) -> Connection:
         """Choose, and connect; see `Transport.connect`."""
+        transport = await self._chosen()
+        try:
+            return await transport.connect(bulk=bulk)
+        finally:
+            self.refused = transport.refused
+
+    async def route(self) -> Route | None:
+        """Return the hosts on the way; see `Transport.route`."""
+        return await (await self._chosen()).route()
+
+    async def _chosen(self) -> SshTransport | OpenSshTransport:
         if (self._worker.transport or await fitting(self._worker)) == "openssh":
-            return await self._openssh(bulk=bulk)
+            return _openssh(self._worker)
         from chutes_jupyter.transports.ssh import SshTransport
 
-        transport = SshTransport(self._worker)
-        try:
-            return await transport.connect(bulk=bulk)
-        finally:
-            self.refused = transport.refused
+        return SshTransport(self._worker)
 
-    async def _openssh(self, *, bulk: bool) -> Connection:
-        program.need()  # or it says what is missing
-        if sys.platform == "win32":
-            raise AssertionError("there is no ssh that shares a connection")
-        from chutes_jupyter.transports.openssh.transport import OpenSshTransport
 
-        transport = OpenSshTransport(self._worker)
-        try:
-            return await transport.connect(bulk=bulk)
-        finally:
-            self.refused = transport.refused
+def _openssh(worker: Worker) -> OpenSshTransport:
+    program.need()  # or it says what is missing
+    if sys.platform == "win32":
+        raise AssertionError("there is no ssh that shares a connection")
+    from chutes_jupyter.transports.openssh.transport import OpenSshTransport
+
+    return OpenSshTransport(worker)
 
 
 async def fitting(worker: Worker) -> str:

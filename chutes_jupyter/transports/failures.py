@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed, LoginNeeded
+from chutes_jupyter.errors import (
+    ConnectFailed,
+    ForwardingRefused,
+    HostKeyError,
+    LoginFailed,
+    LoginNeeded,
+)
+
+#: SSH's code for a channel that the server's settings forbid.
+_PROHIBITED = 1
 
 
 def login_refused(_error: Exception, where: str) -> ConnectFailed:
@@ -64,8 +73,26 @@ def refused(_error: Exception, where: str) -> ConnectFailed:
 
 def by_the_jump_host(error: Exception, where: str) -> ConnectFailed:
     """Say that the jump host found no way on."""
-    reason = getattr(error, "reason", error)
+    prohibited = getattr(error, "code", None) == _PROHIBITED
+    return jump_failed(str(getattr(error, "reason", error)), where, prohibited=prohibited)
+
+
+def jump_failed(reason: str, where: str, *, prohibited: bool) -> ConnectFailed:
+    """Say why the jump host found no way on, or that its settings forbid it."""
+    if prohibited:
+        return ConnectFailed(
+            f"{where}: the jump host opens no connections: its sshd_config says "
+            "AllowTcpForwarding no, DisableForwarding yes or a PermitOpen that leaves this out."
+        )
     return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
+
+
+def forwards_nothing(where: str) -> ForwardingRefused:
+    """Say that the server opens no connections to ports."""
+    return ForwardingRefused(
+        f"{where} opens no connections to ports: its sshd_config says AllowTcpForwarding no, "
+        "DisableForwarding yes or a PermitOpen that leaves them out."
+    )
 
 
 def unverified(error: Exception, where: str) -> ConnectFailed:

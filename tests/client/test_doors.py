@@ -77,12 +77,11 @@ def test_the_first_connection_to_a_tcp_port_is_the_persons(worker: Worker, submi
     job.result(PATIENCE)
 
 
-def test_udp_and_ssh_say_that_their_doors_come_later(local: Worker, submit: Submit) -> None:
+def test_udp_says_that_its_door_comes_later(local: Worker, submit: Submit) -> None:
     ports = ({"name": "game", "port": 9000, "proto": "udp"},)
-    job = submit(local, "return 1", ports=ports, ssh=True)
+    job = submit(local, "return 1", ports=ports)
     assert job.ports["game"].url is None
     assert "later version" in job.ports["game"].notice
-    assert "later version" in job.ports["ssh"].notice
     job.wait(PATIENCE)
 
 

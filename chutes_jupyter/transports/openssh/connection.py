@@ -102,7 +102,8 @@ class OpenSshConnection(Connection):
         except MuxRefused as error:
             raise ConnectFailed(
                 f"{self.description}: no connection to {host}:{port} there: nothing listens on it, "
-                "or its sshd_config forbids forwarding (AllowTcpForwarding)."
+                "or its sshd_config says AllowTcpForwarding no, DisableForwarding yes or a "
+                "PermitOpen that leaves it out."
             ) from error
         return stream
 

@@ -332,10 +332,11 @@ def _through(jumps: str, config: Path, said: Path) -> list[str]:
     if jumps == "none":
         return []
     *before, last = jumps.split(",")
-    command = [program.need().path, "-F", str(config)]
+    # At this level it tells why the jump host opens no connection to the next one.
+    command = [program.need().path, "-F", str(config), "-o", "LogLevel=INFO"]
     if before:
         command += ["-J", ",".join(before)]
-    address = program.target(last.removeprefix("ssh://").rstrip("/"))
+    address = program.target(program.jump(last))
     script = config.with_name("jump.sh")
     words = shlex.join([*command, "-W"]) + ' "[$1]:$2" ' + shlex.join(address)
     script.write_text(f"exec {words} 2>> {shlex.quote(str(said))}\n", encoding="utf-8")

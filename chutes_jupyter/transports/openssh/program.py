@@ -112,6 +112,11 @@ def target(host: str) -> list[str]:
     return [*user, *port, "--", address.host]
 
 
+def jump(name: str) -> str:
+    """Return a jump host of ProxyJump as a worker's host is written."""
+    return name.strip().removeprefix("ssh://").rstrip("/")
+
+
 def quoted(path: Path | str) -> str:
     """Return a path as ssh_config writes it."""
     return '"' + str(path).replace("%", "%%").replace('"', '\\"') + '"'

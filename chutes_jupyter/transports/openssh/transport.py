@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectFailed, LoginFailed
 from chutes_jupyter.transports import failures
-from chutes_jupyter.transports.base import Transport
+from chutes_jupyter.transports.base import Hop, Route, Transport
 from chutes_jupyter.transports.openssh import control, program, words
 from chutes_jupyter.transports.openssh.connection import OpenSshConnection
 
@@ -46,6 +46,16 @@ class OpenSshTransport(Transport):
 
         limit = BULK_LIMIT if bulk else LIMIT
         return OpenSshConnection(master, another, self._where, limit)
+
+    async def route(self) -> Route:
+        """Return the hosts on the way, as `ssh -G` has them; see `Transport.route`."""
+        settings = await program.resolve(self._host)
+        jumps = program.one(settings, "proxyjump", "none")
+        names = [] if jumps == "none" else [program.jump(name) for name in jumps.split(",")]
+        hops = [_hop(name, await program.resolve(name)) for name in names]
+        first = await program.resolve(names[0]) if names else settings
+        command = program.one(first, "proxycommand", "none")
+        return Route((*hops, _hop(self._host, settings)), "" if command == "none" else command)
 
     async def _bulk(self, main: control.Place) -> tuple[str, tuple[control.Place, MuxSocket]]:
         """Return a master for files alone, or the common one where another login would ask."""
@@ -98,3 +108,8 @@ class OpenSshTransport(Transport):
     @property
     def _where(self) -> str:
         return f"worker {self.name!r} ({self._host})"
+
+
+def _hop(alias: str, settings: program.Settings) -> Hop:
+    host, port, user = (program.one(settings, name) for name in ("hostname", "port", "user"))
+    return Hop(host, int(port), user, alias)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _KEY_REFUSED = "Host key verification failed."
 _LOGIN_REFUSED = re.compile(r"^(\S+): Permission denied \(([\w,@.-]*)\)", re.MULTILINE)
+#: A jump host that opens no connection, with SSH's name of the reason and its own words.
+_JUMP_FAILED = re.compile(r"open failed: ([\w ]+): (.*)")
 
 
 def shows_certificate(outcome: Outcome) -> bool:
@@ -72,6 +74,9 @@ class Failed:
             return cls(LoginFailed(f"{where} refused the login: it did not take what was typed."))
         if login:
             return cls(await _login(login, outcome, worker, host))
+        if jump := _JUMP_FAILED.search(outcome.said):
+            prohibited = jump[1] == "administratively prohibited"
+            return cls(failures.jump_failed(jump[2], where, prohibited=prohibited))
         last = outcome.said.strip().splitlines() or [f"it ended with status {outcome.status}"]
         return cls(ConnectFailed(f"{where}: ssh could not connect: {last[-1].strip()}"))
 

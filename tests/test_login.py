@@ -142,8 +142,10 @@ def test_one_login_serves_files_and_logs_and_every_process(
     assert "Logged in to gpu1" in type_login(worker, person)
     assert len(person.prompts) == 1
     assert "password" in person.prompts[0]
+    tries = asking.log.count("Connection from")
     assert asyncio.run(said(worker)) == "in"
     assert asyncio.run(said(worker, bulk=True)) == "in"
+    assert asking.log.count("Connection from") == tries  # not even one that would fail
     other = subprocess.run(
         [sys.executable, "-m", "chutes_jupyter.cli", "worker", "test", "gpu1"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},

@@ -261,13 +261,22 @@ class JobFunction:
         """How many bytes of a job's log are kept; None for all, ``"default"`` as set elsewhere."""
         return self._options.log_limit
 
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs its jobs have for themselves: as set, or as the `NodeSelector` says."""
+        selector = self.chute.node_selector
+        if self._options.gpus is None and selector is not None:
+            return selector.gpu_count
+        return self._options.gpus
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
         Parameters
         ----------
         **changes
-            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``.
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
+            ``gpus``.
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)
@@ -307,7 +316,7 @@ class JobFunction:
         spec = JobSpec(
             id=new_job_id(),
             name=self.name,
-            options=self._options,
+            options=self._options.changed(gpus=self.gpus),
             payload_sha256=hashlib.sha256(payload).hexdigest(),
             payload_size=len(payload),
             created=time.time(),
@@ -341,11 +350,6 @@ class JobFunction:
         found = []
         if steps:
             found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
-        udp = [port.name for port in self.ports if port.proto == "udp"]
-        if udp:
-            found.append(
-                f"udp is declared ({', '.join(udp)}); its door comes with a later version."
-            )
         return found
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ ChuteError
 │   ├── AgentFailed      the agent could not be started, or broke the protocol
 │   ├── DoorShut         there is no way into the job: it has ended, or has no door
 │   └── RequestRefused   the agent answered that it can't do this (carries its code)
+├── ForwardFailed        a port of a job can't be opened on this machine
 ├── JobNotFound          no job has that id, or more than one begins with it
 ├── JobError             a job ended without success
 │   ├── JobFailed        the function raised, its process died, or it could not start
@@ -44,6 +45,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "DoorShut",
+    "ForwardFailed",
     "ForwardingRefused",
     "HostKeyError",
     "JobCancelled",
@@ -227,6 +229,10 @@ class RequestRefused(WorkerError):
     def __init__(self, code: str, message: str) -> None:
         self.code = harmless(code, lines=False)
         super().__init__(message)
+
+
+class ForwardFailed(ChuteError):
+    """A port of a job can't be opened on this machine: taken, refused, or the job has ended."""
 
 
 class JobNotFound(ChuteError):

@@ -21,6 +21,7 @@ SSH_PORT = 2202
 PORT_RANGE = (8002, 65535)
 PROTOCOLS = ("tcp", "udp", "http")
 TIMEOUT_RANGE = (30, 86400)
+GPU_RANGE = (0, 64)
 #: Seconds between telling the function to end and ending it by force.
 DEFAULT_GRACE = 10.0
 #: How much of its log a job keeps, in bytes, and the least that it may be told to keep.
@@ -238,6 +239,34 @@ def check_grace(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_gpus(value: object, where: str = "gpus") -> int | None:
+    """Return how many GPUs a job wants for itself, 0 for none, or None if it does not say.
+
+    Parameters
+    ----------
+    value : int, str or None
+        A text as an option writes it is taken, too.
+    where : str
+        What refusals call it.
+
+    Raises
+    ------
+    SpecError
+        If it is no whole number from 0 to 64.
+    """
+    count = value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value.strip()):
+        count = int(value)
+    if count is None:
+        return None
+    low, high = GPU_RANGE
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if not whole or not low <= count <= high:  # type: ignore[operator]  # an int by now
+        rule = f"must be a whole number from {low} (the job sees none) to {high}"
+        raise SpecError(where, value, rule, "--gpus 1" if where.startswith("-") else "gpus=1")
+    return count  # type: ignore[return-value]
+
+
 def check_log_limit(value: object, where: str = "log_limit") -> int | str | None:
     """Return the limit of a log in bytes, None for no limit, or ``"default"``.
 
@@ -287,6 +316,7 @@ class JobOptions:
     worker: str = "local"
     grace: float = DEFAULT_GRACE
     log_limit: int | str | None = "default"
+    gpus: int | None = None
 
     def __post_init__(self) -> None:
         check_flag("ssh", self.ssh)
@@ -298,6 +328,7 @@ class JobOptions:
         check_timeout(self.timeout)
         object.__setattr__(self, "grace", check_grace(self.grace))
         object.__setattr__(self, "log_limit", check_log_limit(self.log_limit))
+        object.__setattr__(self, "gpus", check_gpus(self.gpus))
         if not isinstance(self.worker, str) or not self.worker:
             raise SpecError("worker", self.worker, "must be the name of a worker", 'worker="gpu1"')
 
@@ -364,6 +395,7 @@ class JobSpec:
             "ssh_public_key": self.ssh_public_key,
             "grace": self.options.grace,
             "log_limit": self.log_limit,
+            "gpus": self.options.gpus,
             "payload_sha256": self.payload_sha256,
             "payload_size": self.payload_size,
             "created": self.created,

@@ -148,7 +148,8 @@ class Event(_Reply):
 
     def fault(self) -> str | None:
         """Return what a known type lacks, or None."""
-        needed = {"state": self.state, "notice": self.message, "port": self.name}
+        needed = {"state": self.state, "port": self.name}
+        needed |= dict.fromkeys(("notice", "waiting", "gpus"), self.message)
         if self.type in needed and needed[self.type] is None:
             return f"event {self.n} of type {self.type} is not whole"
         return None
@@ -328,6 +329,8 @@ class JobStatus(_Reply):
     ports: Annotated[list[JobPort], Field(max_length=1000)]
     timeout: Count | None
     upload: bool
+    #: What it waits for before it starts.
+    waiting: Word | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

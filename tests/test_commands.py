@@ -355,7 +355,7 @@ def test_workers_are_added_listed_and_removed(terminal):
     assert Workers.load().get("gpu1") == Worker(
         "gpu1", "me@h:22", "/p", {"A": "1", "TOKEN": "hunter2"}, "/scratch"
     )
-    said = terminal("worker", "list")
+    said = terminal("worker", "list", "--cached")
     assert said.splitlines() == [
         "WORKER  HOST          PYTHON  DIR       ENV",
         "local   this machine",

@@ -499,10 +499,11 @@ async def test_a_narrow_way_is_measured_in_bounded_time(
         began = time.monotonic()
         transport = transport_for(ssh_worker)
         await speed.measure_width(transport, ssh_worker, Report(Surroundings(said.append)))
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 45
     found = Found("".join(said))
     assert found.sign("throughput") == "✓"
     numbers = re.fullmatch(r"([\d.]+) kB/s there, ([\d.]+) kB/s back", found["throughput"])
     assert numbers, found.text
     for number in numbers.groups():
-        assert 0.3 * rate < float(number) * 1000 <= 1.1 * rate
+        # The proxy is slower than it should be where the machine is busy, never faster.
+        assert 0.05 * rate < float(number) * 1000 <= 1.1 * rate

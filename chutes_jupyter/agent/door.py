@@ -161,6 +161,9 @@ def _keep(job: JobDir, session: Session, tell_over: int) -> None:
     # Whoever the watch left is ours by now: there is nobody, unless it was killed.
     processes.kill_below(os.getpid(), None, ended)
     session.close()
+    if not journal.owned(job):
+        # The job has lost all its keepers. Only now: who ends it must not be below us.
+        warden.recover(job)
 
 
 def _leave(*descriptors: int) -> None:
@@ -201,7 +204,7 @@ class _Watch:
         while processes.reap(self._ended):
             if sshd in self._ended:
                 self._over()
-            state = doors.ended_as(self._job)
+            state = self._state()
             if state is not None:
                 self._end_all(state, sshd)
                 break
@@ -212,7 +215,6 @@ class _Watch:
                 # Nothing is ever said there: the keeper is dead.
                 break
             self._changes.take()
-            self._check_job()
         processes.kill_below(os.getpid(), sshd, self._ended)
         self._over()
         self._session.close()
@@ -239,14 +241,14 @@ class _Watch:
             os._exit(127)
         return pid
 
-    def _check_job(self) -> None:
-        """See to it that somebody ends the job, where all its keepers were killed."""
+    def _state(self) -> Optional[str]:
+        """Return how the job has ended, if it has; or is `lost`, since nobody keeps it."""
+        state = doors.ended_as(self._job)
         now = time.monotonic()
-        if now < self._next_check:
-            return
-        self._next_check = now + _CHECK
-        if not journal.owned(self._job):
-            warden.recover(self._job)
+        if state is None and now >= self._next_check:
+            self._next_check = now + _CHECK
+            state = None if journal.owned(self._job) else "lost"
+        return state
 
     def _end_all(self, state: str, sshd: int) -> None:
         """Tell whoever is there, and give them a moment to end by themselves."""

@@ -17,7 +17,20 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import checkup, gpu, journal, logind, logs, outputs, processes, space, sshd, warden, wire
+from . import (
+    checkup,
+    gpu,
+    journal,
+    logind,
+    logs,
+    outputs,
+    processes,
+    sharing,
+    space,
+    sshd,
+    warden,
+    wire,
+)
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
@@ -69,6 +82,7 @@ class Requests:
             "hello": self._hello,
             "ping": lambda header, body: ({"time": time.time()}, b""),
             "info": self._info,
+            "gpus": self._gpus,
             "check": lambda header, body: (checkup.look(self.root), b""),
             "noise": lambda header, body: ({}, checkup.noise(int(header["size"]))),
             "stage": self._stage,
@@ -148,10 +162,15 @@ class Requests:
 
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
-        facts["gpus"] = gpu.list_gpus()
+        facts["gpus"] = None
+        with contextlib.suppress(OSError):  # a driver that does not answer: nothing can be said
+            facts["gpus"] = gpu.ask()
         facts["logout"] = self._templates.logout.warning()
         facts["interpreter"] = self._interpreter(header.get("python"), header.get("env") or {})
         return facts, b""
+
+    def _gpus(self, header: Header, body: bytes) -> Answer:
+        return sharing.survey(self.root, dict(os.environ, **(header.get("env") or {}))), b""
 
     def _interpreter(self, python: Optional[str], env: Dict[str, str]) -> Dict[str, str]:
         """Return the real interpreter behind a name, asked once: shims cost every start."""

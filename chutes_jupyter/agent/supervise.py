@@ -24,6 +24,7 @@ from .memory import Memory
 from .outputs import Listing, publish
 from .ports import PortTaken, Reservations
 from .sending import LARGE
+from .sharing import TooFew, Turn
 
 #: After output, wait this long for more before the next read: wakeups are the whole cost,
 #: here and all the way to the client. Short after a pause, longer in a stream, in seconds.
@@ -41,10 +42,25 @@ person_umask = 0o077
 
 
 class Supervisor:
-    """Runs one job; see the module's first words."""
+    """Runs one job; see the module's first words.
 
-    def __init__(self, job: JobDir, events: EventWriter) -> None:
+    Parameters
+    ----------
+    job : JobDir
+        The job.
+    events : EventWriter
+        Its events, of which the first is there.
+    warden : socket.socket
+        The way to the warden, which keeps the job's GPUs taken, too.
+    turn : Turn, optional
+        The job's turn for these; None where it does not say how many it wants.
+    """
+
+    def __init__(
+        self, job: JobDir, events: EventWriter, warden: socket.socket, turn: Optional[Turn]
+    ) -> None:
         self.job, self.events = job, events
+        self._warden, self._turn = warden, turn
         self.spec = job.read_spec()
         self._ladder = Ladder(float(self.spec["grace"]))
         self._reserved = Reservations(job.root, job.id)
@@ -70,11 +86,13 @@ class Supervisor:
         """Take the job from `starting` to a terminal state."""
         processes.become_subreaper()
         try:
-            self._reserved.take(self.spec["ports"])
             self._open_control()
-            self._start()
-            self._watch()
-        except PortTaken as error:
+            if self._wait_for_gpus():
+                # Not earlier: who waits must not keep others from their ports.
+                self._reserved.take(self.spec["ports"])
+                self._start()
+                self._watch()
+        except (PortTaken, TooFew) as error:
             self._finish("failed", str(error))
             return
         except Exception as error:
@@ -112,11 +130,29 @@ class Supervisor:
         if os.path.exists(self.job.cancel):
             self._ladder.start("cancel")
 
+    def _wait_for_gpus(self) -> bool:
+        """Wait until the job has the GPUs that it wants; return False if it is cancelled first."""
+        turn = self._turn
+        if turn is not None:
+            fd = turn.fd
+            if fd is not None:
+                self._selector.register(fd, selectors.EVENT_READ, lambda _: turn.stir())
+            while not self._ladder.started and not turn.take(self.events):
+                for key, _ in self._selector.select(turn.patience()):
+                    key.data(key.fileobj)
+            if fd is not None:
+                self._selector.unregister(fd)
+            turn.hand_over(self._warden)
+            return not self._ladder.started
+        self._warden.close()
+        return True
+
     def _start(self) -> None:
         out_read, out_write = open_pipe()
         err_read, err_write = open_pipe()
         self._child, child_end = socket.socketpair()
         self._guardian, guardian_end = socket.socketpair()
+        taken = self._turn.fds if self._turn else ()
 
         def become_job() -> Tuple[str, int]:
             _reset_signals()
@@ -128,14 +164,16 @@ class Supervisor:
             os.chdir(self.job.work)
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
+            os.environ.update(self._turn.environment if self._turn else {})
             if self.spec.get("ssh"):
                 # On a full disk the job is worth more than its door.
                 with contextlib.suppress(OSError):
                     doors.describe(self.job, person_umask)
-            processes.close_descriptors(child_end.fileno())
+            # The GPUs are the job's as long as it lives, even if all who keep it were killed.
+            processes.close_descriptors(child_end.fileno(), *taken)
             return self.job.path, child_end.detach()
 
-        guardian.fork(guardian_end, become_job)
+        guardian.fork(guardian_end, become_job, taken)
         for end in (child_end, guardian_end):
             end.close()
         for fd in (out_write, err_write):
@@ -318,6 +356,9 @@ class Supervisor:
         self.events.write("state", state="collecting")
         # Before the outputs are listed: a session may write there, too.
         doors.shut(self.job, ending)
+        # Not later: what the job left may take long to hash.
+        if self._turn:
+            self._turn.release(self._gone or 0)
         if self._raised is not None and space.free(self.job.folder) < space.RESERVE:
             self._notice(space.sentence(self.job.folder))
         # Nobody is left who could take this room.

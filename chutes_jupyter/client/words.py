@@ -27,6 +27,8 @@ def describe(live: Live) -> str:
         lines.append(f"  {_short(live.reason)}")
     if age := _age(live):
         lines.append(f"  {age}")
+    if live.gpus and not live.terminal:
+        lines.append(f"  {live.gpus}")
     if live.mirror.files_total or live.mirror.reason:
         lines.append(f"  {_outputs(live)}")
     notices = live.notices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import portal
@@ -42,22 +43,24 @@ def meet(worker: Worker, here: Surroundings) -> None:
     """
     for _ in range(_MOST_KEYS):
         try:
-            portal.call(_connect, worker)
-        except UnknownHostKey as error:
-            if not _is_accepted(error, worker, here):
+            unknown = portal.call(_unknown_key, worker)
+            if unknown is None or not _is_accepted(unknown, worker, here):
                 return
-            portal.call(accept_host_key, worker, error.fingerprint)
-            here.say(f"The key of {error.host} is accepted.")
+            portal.call(accept_host_key, worker, unknown.fingerprint)
         except WorkerError as error:
             here.say(f"It can't be used yet. {error}")
             return
-        else:
-            return
+        here.say(f"The key of {unknown.host} is accepted.")
 
 
-async def _connect(worker: Worker) -> None:
-    connection = await transport_for(worker).connect()
+async def _unknown_key(worker: Worker) -> UnknownHostKey | None:
+    """Connect; return what there is to say of the first key on the way that is not known."""
+    try:
+        connection = await transport_for(worker).connect()
+    except UnknownHostKey as error:
+        return error
     await connection.aclose()
+    return None
 
 
 def _is_accepted(error: UnknownHostKey, worker: Worker, here: Surroundings) -> bool:
@@ -78,8 +81,9 @@ def _is_accepted(error: UnknownHostKey, worker: Worker, here: Surroundings) -> b
     # Like ssh, take the fingerprint itself too: whoever has it in the clipboard has compared it.
     if answer.strip().lower() in ("y", "yes") or answer.strip() == error.fingerprint:
         return True
+    host = shlex.quote(worker.host or "")
     here.say(
         "Not accepted: nothing was sent to it. Once you have compared it, accept it with\n"
-        f"    {here.prog} worker add {worker.name} {worker.host} --accept-key {error.fingerprint}"
+        f"    {here.prog} worker add {worker.name} {host} --accept-key {error.fingerprint}"
     )
     return False

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from chutes_jupyter.commands.surroundings import Surroundings
 
 
-def show_workers(_arguments: argparse.Namespace, here: Surroundings) -> None:
+def show_workers(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Show every worker; of its environment only the names, since values may be secrets."""
+    workers = list(Workers.load())
     rows = [
         (
             worker.name,
@@ -28,11 +29,21 @@ def show_workers(_arguments: argparse.Namespace, here: Surroundings) -> None:
             " ".join(worker.env),
             worker.transport or "",
         )
-        for worker in Workers.load()
+        for worker in workers
     ]
     titles = ("WORKER", "HOST", "PYTHON", "DIR", "ENV", "TRANSPORT")
     shown = len(titles) if any(row[-1] for row in rows) else -1  # most people never set one
     here.write(table(titles[:shown], [row[:shown] for row in rows]))
+    if not arguments.cached:
+        _show_gpus(workers, here)
+
+
+def _show_gpus(workers: list[Worker], here: Surroundings) -> None:
+    from chutes_jupyter.client.glance import gpu_pages
+    from chutes_jupyter.commands.gpus import gpus_text
+    from chutes_jupyter.job import current_client
+
+    here.write(gpus_text(portal.call(gpu_pages, current_client(), workers)))
 
 
 def add(arguments: argparse.Namespace, here: Surroundings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import pwd
 import shlex
@@ -422,6 +423,13 @@ def test_the_key_of_the_job_data_is_the_one(
     assert refused.returncode == 255
     assert "Permission denied" in refused.stderr
     assert run(f"{job.ssh_command} -i {given} true").returncode == 0
+    # It is the worker that holds to it, whatever a client asks for.
+    told = files_of(job) / "door.json"
+    line = job.ssh_command
+    default = (home / ".ssh" / "id_ed25519.pub").read_text().strip()
+    told.write_text(json.dumps({**json.loads(told.read_text()), "keys": [default]}))
+    refused = run(f"{line} -i {home}/.ssh/id_ed25519 true")
+    assert "Permission denied" in refused.stderr
     given.rename(home / ".ssh" / "work")
     Path(f"{given}.pub").rename(home / ".ssh" / "work.pub")
     assert ssh(job, "true").returncode == 0
@@ -587,8 +595,7 @@ def test_when_both_keepers_are_killed_the_end_of_the_job_finds_the_rest(
 def test_a_supervisor_that_is_killed_ends_the_sessions(worker: Worker, submit: Submit) -> None:
     job = opened(submit, worker, "import os; print(os.getppid(), flush=True)\n" + WAITS)
     guardian = int(until(job.logs, "it has printed"))
-    stat = Path(f"/proc/{guardian}/stat").read_text()
-    supervisor = int(stat.rpartition(")")[2].split()[1])
+    supervisor = parent(guardian)
     with session(job, f"{DEAF} echo here; exec sleep 1000") as running:
         assert running.stdout
         assert running.stdout.readline() == "here\n"
@@ -599,6 +606,27 @@ def test_a_supervisor_that_is_killed_ends_the_sessions(worker: Worker, submit: S
     job.wait(PATIENCE)
     assert job.state == "lost"
     assert not [pid for pid in left if alive(pid)]
+    until(lambda: not of_job(job), "nobody is left")
+
+
+def test_a_session_sees_that_nobody_keeps_the_job_any_more(worker: Worker, submit: Submit) -> None:
+    job = opened(submit, worker, "import os; print(os.getppid(), flush=True)\n" + WAITS)
+    guardian = int(until(job.logs, "it has printed"))
+    keep = [guardian, parent(guardian), parent(parent(guardian))]
+    events = directory(job, worker) / "events.jsonl"
+    with session(job, f"{DEAF} echo here; exec sleep 1000") as running:
+        assert running.stdout
+        assert running.stdout.readline() == "here\n"
+        left = pids(job, worker)
+        jobs_module.close_client()  # whose agent would look after it
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in keep:
+                os.kill(pid, number)
+        _, errors = running.communicate(timeout=PATIENCE)
+    assert f"{job.label} has ended (lost); this session is closed." in errors
+    until(lambda: '"lost"' in events.read_text(), "its end is written down")
+    until(lambda: not [pid for pid in left if alive(pid)], "they are gone")
+    assert not (directory(job, worker) / "door").exists()
     until(lambda: not of_job(job), "nobody is left")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +23,7 @@ from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import AgentFailed, ConnectFailed, ForwardingRefused, JobFailed
 from chutes_jupyter.transports import transport_for
-from tests.client.rig import PATIENCE, start
+from tests.client.rig import PATIENCE, start, until
 from tests.sshd import Sshd, User
 
 NOISE = "Welcome to the machine"
@@ -72,6 +73,13 @@ class Server:
     elsewhere: Path
     gate: Sshd | None = None
     user: User | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the worker needs besides its host."""
+        return {
+            key: text.format(elsewhere=self.elsewhere) for key, text in self.case.options.items()
+        }
 
     def worker(self, way: str, home: Path, **options: str) -> Worker:
         """Return the worker as a person names it, known in ~/.ssh."""
@@ -175,10 +183,7 @@ def test_a_job_goes_from_end_to_end(
     servers: Callable[[str], Server], name: str, way: str, home: Path
 ) -> None:
     server = servers(name)
-    options = {
-        key: value.format(elsewhere=server.elsewhere) for key, value in server.case.options.items()
-    }
-    goes_from_end_to_end(server.worker(way, home, **options))
+    goes_from_end_to_end(server.worker(way, home, **server.options))
 
 
 def test_the_same_job_on_local(tmp_path: Path) -> None:
@@ -197,6 +202,29 @@ def goes_from_end_to_end(worker: Worker) -> None:
     job.cancel()
     job.wait(timeout=PATIENCE)
     assert job.state == "cancelled"
+
+
+#: Where a door might depend on what the server forbids, or on the shell.
+DOORS = ["ProxyJump", "DisableForwarding-yes", "MaxSessions-1", "PermitTTY-no", "tcsh-that-prints"]
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_the_door_into_a_job_opens(
+    servers: Callable[[str], Server], name: str, way: str, home: Path
+) -> None:
+    server = servers(name)
+    worker = server.worker(way, home, **server.options)
+    job = start(worker, WAITS, ssh=True)
+    until(lambda: job.state == "running", "it runs")
+    line = f"{job.ssh_command} {shlex.quote('pwd')}"
+    told = subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    # Start-up files of the person's shell may print: that is the person's own.
+    assert told.stdout.splitlines()[-1].endswith(f"{job.id}/work")
+    job.cancel()
+    job.wait(timeout=PATIENCE)
 
 
 # What can't work there names the server's setting.

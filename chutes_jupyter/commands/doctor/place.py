@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.commands.doctor.report import Report, milliseconds
+from chutes_jupyter.commands.gpus import summary
 from chutes_jupyter.commands.tables import size
 from chutes_jupyter.errors import AgentFailed, RequestRefused, WorkerError
+from chutes_jupyter.gpupages import GpuPage
 from chutes_jupyter.link import AgentLink
 from chutes_jupyter.replies import Checkup, Hello, Info, parse
 
@@ -59,7 +61,7 @@ async def look_around(link: AgentLink, hello: Hello, worker: Worker, report: Rep
     else:
         report.odd("logout", "ends jobs", info.logout)
     report.good("machine", f"{hello.host}: {_machine(info)}")
-    report.good("GPUs", _gpus(info))
+    await _say_gpus(link, worker, report)
 
 
 async def _ask_for_interpreter(link: AgentLink, worker: Worker, report: Report) -> Info | None:
@@ -125,9 +127,14 @@ def _machine(info: Info) -> str:
     return f"{cpus}, memory {memory}"
 
 
-def _gpus(info: Info) -> str:
-    if info.gpus is None:
-        return "no GPU tools there: a job that asks for GPUs is not checked"
-    if not info.gpus:
-        return "none: a job that asks for GPUs is refused"
-    return ", ".join(f"{gpu.name} ({gpu.memory_mib} MiB)" for gpu in info.gpus)
+async def _say_gpus(link: AgentLink, worker: Worker, report: Report) -> None:
+    try:
+        page = parse(GpuPage, (await link.request("gpus", env=dict(worker.env))).header)
+    except WorkerError as error:
+        report.bad("GPUs", "the driver does not answer", str(error))
+        return
+    if any(gpu.others for gpu in page.gpus or ()):
+        advice = "Processes that are of no job use GPUs. Jobs get these last, and are told."
+        report.odd("GPUs", summary(page), advice)
+    else:
+        report.good("GPUs", summary(page))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,14 @@ _METHODS = {
     "gssapi-with-mic": "with a Kerberos ticket",
     "none": "without being asked for anything",
 }
+_REFUSED, _SILENT = "is closed: nothing listens there", "does not answer"
+_PORT_ADVICE = {
+    _REFUSED: "Is sshd running there, and on this port? Write another one as HOST:PORT, or as "
+    "Port in ~/.ssh/config.",
+    _SILENT: "Is it on? A firewall, or a VPN that is off, looks the same. Machines behind a "
+    "gateway need ProxyJump in ~/.ssh/config.",
+}
+_NO_WAY = "Is there a network or a VPN between here and there that is switched off?"
 _MARK = b"chutes-shell:"
 _SAY_SHELL = f"exec /bin/sh -c 'echo {_MARK.decode()}$SHELL'"
 #: How the start-up files of a shell are kept quiet.
@@ -86,7 +95,7 @@ async def _look_up(hop: Hop, through: str, report: Report) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_NAME_PATIENCE):
-            found = await loop.getaddrinfo(hop.host, hop.port, type=1)  # SOCK_STREAM
+            found = await loop.getaddrinfo(hop.host, hop.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # TimeoutError is one
         reason = getattr(error, "strerror", None) or "no answer in time"
         report.bad(
@@ -124,16 +133,6 @@ async def _knock(hop: Hop, addresses: list[str], report: Report) -> bool:
         return True
     report.bad("port", f"{hop.port} {reason}", _PORT_ADVICE.get(reason, _NO_WAY))
     return False
-
-
-_REFUSED, _SILENT = "is closed: nothing listens there", "does not answer"
-_NO_WAY = "Is there a network or a VPN between here and there that is switched off?"
-_PORT_ADVICE = {
-    _REFUSED: "Is sshd running there, and on this port? Write another one as HOST:PORT, or as "
-    "Port in ~/.ssh/config.",
-    _SILENT: "Is it on? A firewall, or a VPN that is off, looks the same. Machines behind a "
-    "gateway need ProxyJump in ~/.ssh/config.",
-}
 
 
 def _why_closed(error: OSError) -> str:

@@ -382,9 +382,9 @@ def test_adding_again_changes_only_what_is_given(terminal):
 def test_a_transport_is_set_shown_and_unset(terminal):
     add = ("worker", "add", "gpu1", "me@gpu1", "--no-connect")
     terminal(*add)
-    assert "TRANSPORT" not in terminal("worker", "list")
+    assert "TRANSPORT" not in terminal("worker", "list", "--cached")
     terminal(*add, "--transport", "openssh")
-    head, *rows = terminal("worker", "list").splitlines()
+    head, *rows = terminal("worker", "list", "--cached").splitlines()
     assert head.split()[-1] == "TRANSPORT"
     assert rows[-1].split()[-1] == "openssh"
     terminal(*add, "--python", "/opt/python")

@@ -50,7 +50,7 @@ def end_masters() -> None:
         return
     folder = control.folder()
     for socket in folder.glob("?" * 16):
-        subprocess.run(["ssh", "-S", socket, "-O", "exit", "-", "-"], capture_output=True)
+        subprocess.run(["ssh", "-S", socket, "-O", "exit", "any"], capture_output=True)
     for file in folder.iterdir():
         # A master ends after its answer, and takes its socket along.
         file.unlink(missing_ok=True)

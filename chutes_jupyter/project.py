@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chutes_jupyter.errors import CaptureError
 from chutes_jupyter.ignored import Ignored
+from chutes_jupyter.replies import path_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +116,7 @@ def collect(imports: Iterable[Import]) -> Collected:
     Raises
     ------
     CaptureError
-        If they are too many or too large.
+        If they are too many or too large, or one has a name that no worker may have.
     """
     walk = _Walk()
     for each in imports:
@@ -123,8 +124,14 @@ def collect(imports: Iterable[Import]) -> Collected:
     walk.run()
     files = sorted(walk.files.items())
     size = 0
-    for _, origin in files:
+    for path, origin in files:
         size += origin.stat().st_size
+        fault = path_fault(path, windows=False) or ("a backslash" if "\\" in path else None)
+        if fault or path.encode("utf-8", "replace").decode() != path:
+            raise CaptureError(
+                f"{path!r}, beside a module that the job imports, can't be a file on a worker "
+                f"({fault or 'a name that is no text'}). Rename it, or name it in .gitignore."
+            )
     if size > SIZE_LIMIT or len(files) > COUNT_LIMIT:
         largest = sorted(files, key=lambda item: -item[1].stat().st_size)[:5]
         shown = ", ".join(f"{path} {origin.stat().st_size:,}" for path, origin in largest)

@@ -195,6 +195,14 @@ def test_an_editable_install_is_the_persons_own(tmp_path: Path, make_job: MakeJo
     assert done.stdout.split() == ["mine/__init__.py"]
 
 
+@pytest.mark.parametrize("name", [b"back\\slash.csv", b"not\xffutf8.csv"])
+def test_names_are_checked_here_too(project: Path, make_job: MakeJob, name: bytes) -> None:
+    with open(os.path.join(os.fsencode(project / "shapes" / "tables"), name), "w"):
+        pass
+    with pytest.raises(CaptureError, match="Rename it"):
+        make_job("import shapes.data").submit()
+
+
 def test_too_much_is_refused_with_what_is_largest(
     project: Path, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

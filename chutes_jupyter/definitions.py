@@ -174,6 +174,8 @@ def changed_class(code: CapturedCode, cls: type, parts: Parts) -> CapturedCode:
     node = tree.body[-1]
     if type(cls) is not type or not isinstance(node, ast.ClassDef):
         return code
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return code  # `NamedTuple` gives it more than its statement says
     sets = {
         name: parts.take(value, f".{name}")
         for name, value in vars(cls).items()

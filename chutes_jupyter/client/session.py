@@ -15,7 +15,6 @@ from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import (
     AgentFailed,
     ChuteError,
-    ConnectFailed,
     ConnectionLost,
     HostKeyError,
     LoginFailed,

@@ -462,9 +462,7 @@ def test_a_server_that_forwards_nothing_is_gone_around(
     server = Sshd.start(extra=extra)
     try:
         add_to_ssh_config(home, server, "closed1")
-        worker = Worker(
-            "closed1", host="closed1", dir=str(tmp_path / "worker"), transport=dialling
-        )
+        worker = Worker("closed1", host="closed1", dir=str(tmp_path / "worker"), transport=dialling)
         Workers.load().add(worker)
         job = web(worker)
         port = job.ports["web"]

@@ -31,6 +31,7 @@ from tests.transports.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 20.0
+OVER_OPENSSH = True
 BUFFER = 4 * 1024 * 1024
 
 

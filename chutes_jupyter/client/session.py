@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import (
     AgentFailed,
     ChuteError,
-    ConnectFailed,
     ConnectionLost,
     HostKeyError,
     LoginFailed,
@@ -91,6 +90,7 @@ class Session:
         self._users = 0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def hello(self) -> Hello | None:
@@ -124,6 +124,7 @@ class Session:
             way.cancel()
 
     async def _open_way(self) -> _Way:
+        self._check_open()
         if self._way is not None and self._way.open:
             return self._way
         if self._connecting is None or self._connecting.done():
@@ -189,7 +190,14 @@ class Session:
             self._proving.cancel()
         way, self._way = self._way, None
         if way is not None:
-            await way.aclose()
+            # Shielded: whoever drops it may be cancelled, and nobody else knows of it any more.
+            await asyncio.shield(self._in_background(way.aclose()))
+
+    def _in_background(self, closing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
 
     # -- asking -----------------------------------------------------------------------
 
@@ -233,6 +241,7 @@ class Session:
     async def patient_link(self, trouble: Trouble) -> AgentLink:
         """Return an open link, trying with growing pauses until there is one."""
         while True:
+            self._check_open()
             if self._way is None or not self._way.open:
                 await self.pause()
             try:
@@ -318,19 +327,24 @@ class Session:
 
     def _close_idle(self) -> None:
         if self._users == 0:
-            task = asyncio.create_task(self._drop())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._in_background(self._drop())
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionLost(f"The way to worker {self.worker.name!r} was closed here.")
 
     async def aclose(self) -> None:
-        """Close the connection; a later request would open it again."""
+        """Close the connection for good; requests under way fail, and so do later ones."""
+        self._closed = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         if self._connecting is not None and not self._connecting.done():
             self._connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectFailed, ConnectionLost):
+            with contextlib.suppress(asyncio.CancelledError, ChuteError):
                 await self._connecting
         await self._drop()
+        while self._closing:
+            await asyncio.wait(self._closing)
 
 
 class AbsentSession(Session):

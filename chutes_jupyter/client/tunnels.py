@@ -36,7 +36,7 @@ class Tunnels:
         self.relay = Relay(self._channel)
         self._users: set[object] = set()
         #: The connection whose server opens no streams, and what it said.
-        self._refused: tuple[Connection, ForwardingRefused] | None = None
+        self._refused: tuple[Connection, ConnectFailed] | None = None
 
     def enter(self, user: object) -> None:
         """Note who uses this, until it leaves."""
@@ -64,10 +64,19 @@ class Tunnels:
                 return await connection.open_tcp(REMOTE, port)
             except ForwardingRefused as refusal:
                 self._refused = connection, refusal
+            except ConnectFailed as refusal:
+                if connection.tells_refusals:
+                    raise
+                stream = await self._relayed(port, refusal)
+                # Somebody listens: so it was the server that refused.
+                self._refused = connection, refusal
+                return stream
+        return await self._relayed(port, self._refused[1])
+
+    async def _relayed(self, port: int, why: ConnectFailed) -> Stream:
         try:
             return await self.relay.open_stream(port)
         except ConnectionLost as error:
-            why = self._refused[1]
             raise ConnectionLost(f"{why} The agent's relay, used instead, failed: {error}") from why
 
     async def reachable(self) -> None:

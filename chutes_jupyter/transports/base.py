@@ -141,6 +141,9 @@ class Connection(ABC):
     description: str
     #: The logins on the way, the worker's last, where the transport can tell.
     logins: tuple[Login, ...] = ()
+    #: Whether `open_tcp` tells what the server's settings forbid (`ForwardingRefused`) from a
+    #: port on which nothing listens.
+    tells_refusals = True
 
     @abstractmethod
     async def start(self, command: str) -> Process:

@@ -457,12 +457,12 @@ AllowStreamLocalForwarding no
 
 @pytest.mark.parametrize("extra", [NO_FORWARDING, NO_FORWARDING + "MaxSessions 1\n"])
 def test_a_server_that_forwards_nothing_is_gone_around(
-    home: Path, tmp_path: Path, web, extra: str
+    home: Path, tmp_path: Path, web, extra: str, dialling: str
 ) -> None:
     server = Sshd.start(extra=extra)
     try:
         add_to_ssh_config(home, server, "closed1")
-        worker = Worker("closed1", host="closed1", dir=str(tmp_path / "worker"))
+        worker = Worker("closed1", host="closed1", dir=str(tmp_path / "worker"), transport=dialling)
         Workers.load().add(worker)
         job = web(worker)
         port = job.ports["web"]

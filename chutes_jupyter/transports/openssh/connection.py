@@ -41,6 +41,9 @@ class OpenSshConnection(Connection):
         Bytes that may lie unread here, in each channel.
     """
 
+    #: The control socket has one answer for both.
+    tells_refusals = False
+
     def __init__(
         self,
         master: Master,

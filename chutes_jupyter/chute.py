@@ -308,7 +308,14 @@ class JobFunction:
             notebook=notebook_path(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
         )
-        return job.submit(spec, payload, notices=self.notices(), node_selector=selector, ack=ack)
+        return job.submit(
+            spec,
+            payload,
+            notices=self.notices(),
+            node_selector=selector,
+            ack=ack,
+            namespace=self.code.namespace,
+        )
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""

@@ -28,10 +28,11 @@ from chutes_jupyter.errors import (
     ResultError,
     WaitTimeout,
 )
+from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -87,6 +88,8 @@ class Job(JobFacts):
         super().__init__(live)
         self._pid = getpid()
         self._value: Any = _NOT_YET
+        #: Which classes the result may have instances of.
+        self._classes = OwnClasses({})
 
     # -- waiting ----------------------------------------------------------------------
 
@@ -160,7 +163,7 @@ class Job(JobFacts):
 
     def _keep(self, data: bytes | bytearray | None) -> None:
         try:
-            self._value = None if data is None else codec.loads(data)
+            self._value = None if data is None else codec.loads(data, classes=self._classes)
         except codec.CodecError as error:
             raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
 
@@ -380,6 +383,7 @@ def submit(
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
     ack: bool = False,
+    namespace: Mapping[str, Any] | None = None,
 ) -> Job:
     """Submit a job and return it at once, `pending` and recorded.
 
@@ -397,6 +401,8 @@ def submit(
         What the worker must have.
     ack : bool
         Wait until the worker has the job on its disk and said so, or it can't start.
+    namespace : mapping, optional
+        The names around the job function: what it returns may be of the classes there.
 
     Raises
     ------
@@ -425,6 +431,7 @@ def submit(
     client.store.add(record)
     submission = Submission(spec, payload, node_selector, tuple(notices))
     job = Job(portal.call(client.submit, record, submission, worker, settings))
+    job._classes = OwnClasses(namespace or {})
     if ack:
         portal.call(client.acknowledged, job._live)
     return job

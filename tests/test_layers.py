@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "images",
         "nodes",
         "jobdata",
+        "own_classes",
         "notebooks",
         "job",
         "chute",
@@ -60,8 +61,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
 }
 
-# The agent is standard library alone; the codec's arrays take these where a worker has them.
-LATE_IN_AGENT = {"agent.arrays": {"numpy"}}
+# The agent is standard library alone; the codec takes these where a worker has them. The rest of
+# the codec's libraries are imported by `families.library`, which says what is missing.
+LATE_IN_AGENT = {
+    "agent.arrays": {"numpy"},
+    "agent.pandas_arrays": {"pytz"},
+    "agent.tensors": {"torch"},
+}
 
 
 @dataclass(frozen=True)

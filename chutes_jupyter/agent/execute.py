@@ -116,7 +116,8 @@ def main(path: str, fd: int) -> None:
             payload = codec.loads(file.read())
         sys.argv = [payload["job"]]
         value = _run(payload, os.path.join(path, "output"), link)
-        _keep(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
+        returned = codec.dumps(value, "result", figures=True, classes=[])
+        _keep(os.path.join(path, "result.bin"), returned)
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()

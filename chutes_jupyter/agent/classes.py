@@ -315,5 +315,9 @@ def _model(kind: Any, state: List[Any], fields: Dict[str, Any]) -> Any:
     made = object.__new__(kind)
     object.__setattr__(made, "__dict__", fields)
     for name, part in zip(_MODEL_STATE, state):
-        object.__setattr__(made, name, part)
+        slot = _of_class(kind, name)
+        if type(slot) is MemberDescriptorType:
+            slot.__set__(made, part)
+        elif part is not None:  # a root model has nothing there
+            raise malformed("a model of another kind")
     return made

@@ -8,7 +8,7 @@ stands between, and no pickle.
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from . import pandas_arrays
 from .families import Packed, library
@@ -152,7 +152,7 @@ def _pack_index(pd: Any, index: Any, place: Place) -> Parts:
     return [(_NAME, index.name), (None, _freq(pd, freq, place)), (None, column_of(index))]
 
 
-def _freed(pd: Any) -> Tuple[type, ...]:
+def _freed(pd: Any) -> Any:
     return (pd.DatetimeIndex, pd.TimedeltaIndex)
 
 

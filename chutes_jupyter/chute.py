@@ -323,7 +323,12 @@ class JobFunction:
         hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]
         assembled = assemble(self.code, hooks, chute=self.chute)
         chute = {"username": self.chute.username, "name": self.chute.name}
-        whole = {"v": _PAYLOAD_VERSION, **assembled, "chute": chute, "job_data": checked}
+        units = {unit.get(part) for unit in assembled["units"] for part in ("name", "defines")}
+        home = {"__main__", self.code.namespace.get("__name__", "__main__")}
+        checked.check_classes(self.name, home, units)
+        whole = {"v": _PAYLOAD_VERSION, **assembled, "chute": chute, "job_data": checked.plain}
+        if checked.instances:
+            whole["instances"] = checked.instances
         return codec.dumps(whole, "payload")
 
     def notices(self) -> list[str]:

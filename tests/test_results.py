@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from chutes_jupyter.agent import codec
+from chutes_jupyter.commands import tables
 from chutes_jupyter.own_classes import OwnClasses, is_own
 from tests.agent import own
 from tests.agent.coded import message
@@ -93,6 +94,42 @@ def test_classes_of_a_script_and_of_a_module_come_back(home: Path, tmp_path: Pat
         beside=module,
     )
     assert said == "right\nright\n"  # nothing here made a Run
+
+
+@pytest.mark.slow
+def test_instances_go_along_as_job_data(home: Path, tmp_path: Path) -> None:
+    said = script(
+        tmp_path,
+        textwrap.dedent(CLASSES)
+        + textwrap.dedent(
+            f"""
+            from fractions import Fraction
+            from http import HTTPStatus
+            from chutes_jupyter import Chute, SpecError
+            chute = Chute("me", "demo", "x")
+
+            @chute.job()
+            def work(self, **job_data):
+                run: Run = job_data["run"]
+                assert type(run) is Run and type(run.best) is Point, type(run)
+                return run.colour is Colour.RED, run.best.x, job_data["status"], job_data["n"]
+
+            @chute.job()
+            def blind(self, **job_data):
+                return 1
+
+            run = Run(Colour.RED, Point(3))
+            got = work.submit(run=run, status=HTTPStatus.OK, n=Fraction(1, 2)).result({PATIENCE})
+            assert got == (True, 3, HTTPStatus.OK, Fraction(1, 2)), got
+            assert type(got[2]) is HTTPStatus
+            try:
+                blind.submit(a=1, best=[Point(3)])
+            except SpecError as error:
+                print(error)
+            """
+        ),
+    )
+    assert "has a Point in it, and blind doesn't use that name" in said
 
 
 @pytest.mark.slow
@@ -189,6 +226,15 @@ def test_what_can_not_come_back_is_named(home: Path, tmp_path: Path) -> None:
         """,
     )
     assert 'result["a"][1] is of type _thread.lock, which can\'t travel' in said
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise AttributeError("fields that a worker chose")
+
+
+def test_what_can_not_be_shown_says_so() -> None:
+    assert tables.value([Shy()]) == "<list that can't be shown: AttributeError>"
 
 
 # -- Which classes -----------------------------------------------------------------------------

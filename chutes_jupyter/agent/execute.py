@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import inspect
 import json
 import os
@@ -20,7 +21,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, space
+from . import cells, classes, codec, space
 from .journal import write_bytes
 
 #: How much of a traceback travels, in characters; its end matters most.
@@ -169,6 +170,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
 
     async def way() -> Any:
         loaded = cells.load(payload, chute)
+        job_data.update(_instances(payload))
         for hook in loaded.hooks:
             answer = hook(chute)
             if inspect.isawaitable(answer):
@@ -185,6 +187,23 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _instances(payload: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the job data that has instances of the person's classes, which are here by now."""
+    main = vars(sys.modules[payload["module"]])
+
+    def find(module: str, qualname: str) -> Any:
+        # What was defined around the job function is defined in its module here.
+        found = classes.within(main, qualname)
+        if isinstance(found, type):
+            return found
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+        return classes.find(module, qualname)
+
+    instances = payload.get("instances", {})
+    return {key: codec.loads(data, classes=find) for key, data in instances.items()}
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Callable, Dict, List, Tuple
 
 from . import records
 from .containers import check_hashes
 from .families import library
-from .refusals import CodecError, Place, Words, malformed
+from .refusals import Place, Words, malformed
 
 Parts = List[Tuple[Any, Any]]
 
 #: Longer words for a frequency are none.
-LONGEST_FREQ = 60
+_LONGEST_FREQ = 60
 _CATEGORIES = Words(".categories")
 _ZONE = Words(" (its time zone)")
 
@@ -40,6 +41,8 @@ def array_of(pd: Any, column: Any) -> Any:
         for position, item in enumerate(column):
             objects[position] = item
         return objects
+    if type(column).__name__ in ("NumpyExtensionArray", "PandasArray"):
+        return column.to_numpy()
     if type(column) is np.ndarray:
         if column.ndim != 1 or column.dtype.kind not in "biufcmM":
             raise malformed("a column of no numbers")
@@ -80,8 +83,10 @@ def _make_categorical(pd: Any, categories: Any, codes: Any, ordered: Any) -> Any
 def _pack_dates(pd: Any, array: Any, place: Place) -> Parts:
     zone = array.tz
     naive = array.tz_convert(None) if zone is not None else array
-    if type(zone).__module__.split(".")[0] == "pytz" and getattr(zone, "zone", None):
-        zone = "pytz:" + zone.zone
+    library = type(zone).__module__.split(".")[0]
+    key = getattr(zone, "zone" if library == "pytz" else "key", None)
+    if library in ("pytz", "zoneinfo") and key:
+        zone = "%s:%s" % (library, key)
     return [(None, naive.to_numpy()), (_ZONE, zone)]
 
 
@@ -93,16 +98,19 @@ def _make_dates(pd: Any, values: Any, zone: Any) -> Any:
 
 
 def _zone(zone: Any) -> Any:
-    """Return a time zone; that of pytz by its name where pytz is, and else the same one."""
+    """Return a time zone; a named one of the library that it was of, if that is here."""
     if type(zone) is not str:
         return zone
-    key = zone[len("pytz:") :]
-    if not records.is_zone(key):
+    library, _, key = zone.partition(":")
+    if not records.is_zone(key) or library not in ("pytz", "zoneinfo"):
         raise malformed("%.120r is not a time zone" % key)
+    named = records.BY_TAG["zone"].unpack
+    if library == "zoneinfo" and sys.version_info >= (3, 9):
+        return named(key)
     try:
         return importlib.import_module("pytz").timezone(key)
     except ImportError:
-        return records.BY_TAG["zone"].unpack(key)
+        return named(key)
 
 
 def _pack_spans(pd: Any, array: Any, place: Place) -> Parts:
@@ -156,27 +164,27 @@ def _make_texts(pd: Any, storage: Any, missing: Any, lengths: Any, raw: Any) -> 
         if length >= 0:
             items[position] = text[start : start + length]
             start += length
-            if start > len(text):
-                raise malformed("texts past their end")
     if start != len(text):
         raise malformed("texts of other lengths")
-    return pd.array(items, dtype=_text_dtype(pd, storage, missing))
-
-
-def _text_dtype(pd: Any, storage: Any, missing: Any) -> Any:
     if storage not in ("python", "pyarrow"):
         raise malformed("texts of no storage")
+    dtype = _text_dtype(pd, storage, missing)
+    if dtype is None:
+        items[lengths < 0] = float("nan")
+        return pd.array(items, dtype=object)
+    return pd.array(items, dtype=dtype)
+
+
+def _text_dtype(pd: Any, storage: str, missing: Any) -> Any:
+    """Return the dtype of texts; None where this pandas keeps such as objects."""
     options: Dict[str, Any] = {"na_value": float("nan")} if missing else {}
     try:
         return pd.StringDtype(storage, **options)
     except ImportError:
         # Where the texts are kept is no part of what they are.
         return pd.StringDtype("python", **options)
-    except TypeError as error:
-        raise CodecError(
-            "the value holds a pandas column of the type str, which pandas %s doesn't have: "
-            "install pandas 3 there, or pass frame.astype(object)." % pd.__version__
-        ) from error
+    except TypeError:
+        return None  # the type str came with pandas 3
 
 
 def _pack_periods(pd: Any, array: Any, place: Place) -> Parts:
@@ -185,7 +193,7 @@ def _pack_periods(pd: Any, array: Any, place: Place) -> Parts:
 
 
 def _make_periods(pd: Any, ordinals: Any, freq: Any) -> Any:
-    if type(freq) is not str or len(freq) > LONGEST_FREQ or ordinals.dtype.str[1:] != "i8":
+    if type(freq) is not str or len(freq) > _LONGEST_FREQ or ordinals.dtype.str[1:] != "i8":
         raise malformed("periods of no frequency")
     return pd.arrays.PeriodArray(array_of(pd, ordinals), dtype=pd.PeriodDtype(freq))
 
@@ -228,7 +236,7 @@ def _pack_period(pd: Any, period: Any, place: Place) -> Parts:
 
 
 def _make_period(pd: Any, ordinal: Any, freq: Any) -> Any:
-    if type(ordinal) is not int or type(freq) is not str or len(freq) > LONGEST_FREQ:
+    if type(ordinal) is not int or type(freq) is not str or len(freq) > _LONGEST_FREQ:
         raise malformed("a period of no frequency")
     return pd.Period(ordinal=ordinal, freq=freq)
 

@@ -7,13 +7,13 @@ stands between, and no pickle.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
 from . import pandas_arrays
 from .families import Packed, library
 from .pandas_arrays import (
-    LONGEST_FREQ,
     Parts,
     array_of,
     check_index,
@@ -23,6 +23,30 @@ from .pandas_arrays import (
 )
 from .refusals import CodecError, Place, Words, malformed, name_of
 
+_FREQ = re.compile(r"(-?[0-9]{0,18})([A-Za-z]{1,20})((?:-[A-Z0-9]{1,20}){0,6})")
+#: What pandas 2.2 gave other names.
+_RENAMED = {
+    "H": "h",
+    "T": "min",
+    "S": "s",
+    "L": "ms",
+    "U": "us",
+    "N": "ns",
+    "BH": "bh",
+    "CBH": "cbh",
+    "M": "ME",
+    "BM": "BME",
+    "SM": "SME",
+    "CBM": "CBME",
+    "Q": "QE",
+    "BQ": "BQE",
+    "A": "YE",
+    "Y": "YE",
+    "BA": "BYE",
+    "BY": "BYE",
+    "AS": "YS",
+    "BAS": "BYS",
+}
 _NAME = Words(".name")
 _NAMES = Words(".names")
 _INDEX = Words(".index")
@@ -161,7 +185,7 @@ def _freq(pd: Any, freq: Any, place: Place) -> Optional[str]:
         return None
     text = str(freq.freqstr)
     try:
-        if len(text) <= LONGEST_FREQ and pd.tseries.frequencies.to_offset(text) == freq:
+        if _FREQ.fullmatch(text) and pd.tseries.frequencies.to_offset(text) == freq:
             return text
     except ValueError:
         pass  # said below
@@ -171,14 +195,27 @@ def _freq(pd: Any, freq: Any, place: Place) -> Optional[str]:
     )
 
 
+def _offset(pd: Any, text: str) -> Any:
+    """Return a frequency by its name, also by the one that it has in another pandas."""
+    to_offset = pd.tseries.frequencies.to_offset
+    try:
+        return to_offset(text)
+    except ValueError:
+        count, name, rest = _FREQ.fullmatch(text).groups()  # type: ignore[union-attr]
+        for old, new in _RENAMED.items():
+            if name in (old, new):
+                return to_offset(count + (new if name == old else old) + rest)
+        raise
+
+
 def _make_index(pd: Any, name: Any, freq: Any, column: Any) -> Any:
     array = array_of(pd, column)
     index: Any = pd.Index(hashable(array), dtype=array.dtype, name=name, copy=False)
     if freq is None:
         return index
-    if type(freq) is not str or len(freq) > LONGEST_FREQ or not isinstance(index, _freed(pd)):
+    if type(freq) is not str or not _FREQ.fullmatch(freq) or not isinstance(index, _freed(pd)):
         raise malformed("a frequency of no dates")
-    index.freq = freq
+    index.freq = _offset(pd, freq)
     return index
 
 

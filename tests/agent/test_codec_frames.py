@@ -23,7 +23,7 @@ from polars.testing import assert_frame_equal as assert_polars_equal
 
 from chutes_jupyter.agent import codec
 from chutes_jupyter.agent.codec import CodecError, dumps, loads
-from tests.agent.coded import lies, message, mutations, sound_or_refused
+from tests.agent.coded import lies, message, mutations, opened, sound_or_refused
 from tests.interpreters import oldest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -565,6 +565,24 @@ def test_a_stranger_makes_nothing_but_an_error(data: bytes) -> None:
     assert peak < 50_000_000
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("huge length", "an array past its buffers"),
+        ("short validity", "an array past its buffers"),
+        ("no data", "an array past its buffers"),
+        ("offsets missing", "an array past its buffers"),
+        ("series of another length", "a column of another length"),
+        ("texts past their end", "texts of other lengths"),
+        ("a zone of a path", "is not a time zone"),
+        ("a frequency of code", "a frequency of no dates"),
+    ],
+)
+def test_a_stranger_is_refused_before_a_library_looks(name: str, why: str) -> None:
+    with pytest.raises(CodecError, match=why):
+        loads(STRANGE[name])
+
+
 def test_the_stranger_is_given_the_layout_that_is_read() -> None:
     data = arrow(INT64, chunk(1, [False, True]), np.array([7]).tobytes())
     assert loads(data).to_pylist() == [7]
@@ -608,6 +626,15 @@ def test_where_a_library_is_missing_it_says_what_to_install(value: Any, what: st
         )
         assert what in done.stdout.decode()
         assert "pip install" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(("old", "new"), [("H", "h"), ("-2T", "-2min"), ("Q-JAN", "QE-JAN")])
+def test_a_frequency_has_the_name_that_it_has_here(old: str, new: str) -> None:
+    index = pd.date_range("2020", periods=3, freq=new)
+    header, blobs = opened(dumps(index))
+    assert header[3] == new
+    header[3] = old  # as a pandas before 2.2 says it
+    assert_same(loads(message(header, *blobs)), index)
 
 
 def test_a_zone_of_pytz_comes_back_as_the_same_zone() -> None:

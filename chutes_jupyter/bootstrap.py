@@ -41,6 +41,7 @@ START_TIMEOUT = 60.0
 NEED = b"\0chutes-agent:need\0"
 _TOO_OLD = 93
 _NO_PYTHON = 94
+_CANT_WRITE = 95
 _STANDIN = "standin.py"
 _LENGTH = struct.Struct("!I")
 #: What an agent of another protocol says first.
@@ -96,8 +97,15 @@ def receive():
             os.rename(beside, home)
         shutil.rmtree(beside, True)
 umask = os.umask(0o077)
-if not os.path.exists(os.path.join(home, "ok")):
-    receive()
+try:
+    if not os.path.exists(os.path.join(home, "ok")):
+        os.makedirs(root, exist_ok=True)
+        receive()
+    elif not os.access(root, os.W_OK):
+        raise OSError("it is not writable for this user")
+except OSError as error:
+    sys.stderr.write(error.strerror or str(error))
+    sys.exit(CANT_WRITE)
 sys.path.insert(0, home)
 from importlib import import_module
 program = import_module("chutes_jupyter.agent." + PROGRAM)
@@ -145,6 +153,7 @@ def start_command(worker: Worker, program: str = SERVE, arguments: Sequence[str]
         "NEED": NEED,
         "OLDEST": OLDEST_PYTHON,
         "TOO_OLD": _TOO_OLD,
+        "CANT_WRITE": _CANT_WRITE,
         "PROGRAM": program,
         "ARGUMENTS": list(arguments),
     }
@@ -270,7 +279,21 @@ async def _failed(
         return AgentFailed(
             f"{where} has no Python {oldest} or newer, which the agent needs. Looked for: "
             f"{', '.join(candidates(worker))}. Install one there (apt install python3), or put "
-            f"it on the PATH of a login without a terminal.{_last_words(process, b'')}"
+            f"it on the PATH of a login without a terminal.{_last_words(process, b'')}",
+            "Python",
+        )
+    if status == _CANT_WRITE:
+        folder = worker.dir or DEFAULT_ROOT
+        return AgentFailed(
+            f"{where}: the folder {folder} can't be written there "
+            f"({process.stderr_tail() or 'it did not say why'}); choose another with: "
+            f"jupyter chute worker add {worker.name} --dir PATH",
+            "folder",
+        )
+    if status == 0 and not (seen or process.stderr_tail()):
+        return AgentFailed(
+            f"{where}: the agent did not start: the server runs something else in its place "
+            "(ForceCommand in its sshd_config, or command= in authorized_keys there)."
         )
     ending = "" if status is None else f" (exit status {status})"
     return AgentFailed(f"{where}: the agent did not start{ending}.{_last_words(process, seen)}")

@@ -16,8 +16,15 @@ from chutes_jupyter.assembly import assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
 from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
-from chutes_jupyter.jobdata import check_job_data
-from chutes_jupyter.models import JobOptions, JobSpec, Port, check_flag, new_job_id
+from chutes_jupyter.jobdata import SSH_KEY, check_job_data
+from chutes_jupyter.models import (
+    JobOptions,
+    JobSpec,
+    Port,
+    check_flag,
+    check_public_keys,
+    new_job_id,
+)
 from chutes_jupyter.nodes import NodeSelector
 from chutes_jupyter.notebooks import notebook_path
 
@@ -254,13 +261,22 @@ class JobFunction:
         """How many bytes of a job's log are kept; None for all, ``"default"`` as set elsewhere."""
         return self._options.log_limit
 
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs its jobs have for themselves: as set, or as the `NodeSelector` says."""
+        selector = self.chute.node_selector
+        if self._options.gpus is None and selector is not None:
+            return selector.gpu_count
+        return self._options.gpus
+
     def options(self, **changes: Any) -> JobFunction:
         """Return the same job function with other options.
 
         Parameters
         ----------
         **changes
-            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``.
+            ``ports``, ``timeout``, ``upload``, ``ssh``, ``worker``, ``grace``, ``log_limit``,
+            ``gpus``.
         """
         changed = self._options.changed(**changes)
         return type(self)(self.chute, self.code, changed, self._func)
@@ -292,14 +308,15 @@ class JobFunction:
 
         check_flag("ack", ack)
         worker = Workers.load().get(self.worker)
-        payload = self.payload({**(data or {}), **job_data})
+        whole = {**(data or {}), **job_data}
+        payload = self.payload(whole)
         from chutes_jupyter import job
 
         selector = self.chute.node_selector
         spec = JobSpec(
             id=new_job_id(),
             name=self.name,
-            options=self._options,
+            options=self._options.changed(gpus=self.gpus),
             payload_sha256=hashlib.sha256(payload).hexdigest(),
             payload_size=len(payload),
             created=time.time(),
@@ -307,6 +324,7 @@ class JobFunction:
             env=worker.env,
             notebook=notebook_path(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
+            ssh_public_key=self._ssh_public_key(whole),
         )
         return job.submit(
             spec,
@@ -316,6 +334,12 @@ class JobFunction:
             ack=ack,
             namespace=self.code.namespace,
         )
+
+    def _ssh_public_key(self, job_data: Mapping[str, Any]) -> str | None:
+        """Return who may come in, one public key a line, where the job data says so."""
+        if not self.ssh or SSH_KEY not in job_data:
+            return None
+        return "\n".join(check_public_keys(job_data[SSH_KEY]))
 
     def payload(self, job_data: Mapping[str, Any]) -> bytes:
         """Return what the worker runs: the code, what it uses now, and the job data."""
@@ -338,13 +362,6 @@ class JobFunction:
         found = []
         if steps:
             found.append(f"{self.worker} does not apply the image's {', '.join(steps)}.")
-        if self.ssh:
-            found.append("ssh=True is declared; its door comes with a later version.")
-        udp = [port.name for port in self.ports if port.proto == "udp"]
-        if udp:
-            found.append(
-                f"udp is declared ({', '.join(udp)}); its door comes with a later version."
-            )
         return found
 
     def __repr__(self) -> str:

@@ -33,7 +33,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _execute(words: Sequence[str]) -> int:
     try:
-        execute(words, Surroundings(_write, beside=_remark))
+        asked = _ask if sys.stdin.isatty() and sys.stdout.isatty() else None
+        execute(words, Surroundings(_write, ask=asked, beside=_remark, signs=_shows_signs()))
     except UsageError as error:
         return _complain(error, WRONG_WORDS)
     except ChuteError as error:
@@ -55,6 +56,22 @@ def _write(text: str) -> None:
     # At once: what a job prints is followed live, and through pipes.
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _ask(question: str) -> str | None:
+    try:
+        return input(question)
+    except EOFError:
+        _write("\n")
+        return None
+
+
+def _shows_signs() -> bool:
+    try:
+        "✓✗…→±".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _remark(text: str) -> None:

@@ -9,12 +9,15 @@ ChuteError
 ├── WorkerError          a worker could not be reached or used
 │   ├── ConnectFailed    no connection: unreachable, refused, timed out
 │   │   ├── LoginFailed      reached, but the login was refused
+│   │   ├── ForwardingRefused   reached, but its server opens no connections to ports
 │   │   └── HostKeyError     the host's identity could not be confirmed
 │   │       ├── UnknownHostKey   never seen before
 │   │       └── ChangedHostKey   not the key that is on record
 │   ├── ConnectionLost   the connection broke while it was in use
 │   ├── AgentFailed      the agent could not be started, or broke the protocol
+│   ├── DoorShut         there is no way into the job: it has ended, or has no door
 │   └── RequestRefused   the agent answered that it can't do this (carries its code)
+├── ForwardFailed        a port of a job can't be opened on this machine
 ├── JobNotFound          no job has that id, or more than one begins with it
 ├── JobError             a job ended without success
 │   ├── JobFailed        the function raised, its process died, or it could not start
@@ -40,6 +43,9 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "ConnectionLost",
+    "DoorShut",
+    "ForwardFailed",
+    "ForwardingRefused",
     "HostKeyError",
     "JobCancelled",
     "JobError",
@@ -134,6 +140,10 @@ class LoginFailed(ConnectFailed):
     """The worker was reached, but it refused the login."""
 
 
+class ForwardingRefused(ConnectFailed):
+    """The worker was reached, but its SSH server opens no TCP connections for us."""
+
+
 class HostKeyError(ConnectFailed):
     """The host's identity could not be confirmed.
 
@@ -143,10 +153,15 @@ class HostKeyError(ConnectFailed):
         What happened and what to do next.
     fingerprint : str
         The fingerprint that the host presented, as ``SHA256:…``.
+    kind : str
+        The type of that key (``ssh-ed25519``).
+    host : str
+        The name under which it would be kept (``[gpu1.example.org]:2222``): the worker's host,
+        or a jump host on the way.
     """
 
-    def __init__(self, message: str, fingerprint: str = "") -> None:
-        self.fingerprint = fingerprint
+    def __init__(self, message: str, fingerprint: str = "", kind: str = "", host: str = "") -> None:
+        self.fingerprint, self.kind, self.host = fingerprint, kind, host
         super().__init__(message)
 
 
@@ -163,7 +178,35 @@ class ConnectionLost(WorkerError):
 
 
 class AgentFailed(WorkerError):
-    """The agent could not be started, or what it sent broke the protocol."""
+    """The agent could not be started, or what it sent broke the protocol.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what to do next.
+    lacks : str
+        What the worker lacks for it: ``Python``, ``folder``, or "".
+    """
+
+    def __init__(self, message: str, lacks: str = "") -> None:
+        self.lacks = lacks
+        super().__init__(message)
+
+
+class DoorShut(WorkerError):
+    """There is no way into the job: it has ended, has no door, or its worker can't have one.
+
+    Parameters
+    ----------
+    message : str
+        Why, and what is possible instead.
+    code : str
+        The agent's word for the reason (``ended``, ``no_sshd``, …), where it was the agent's.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        self.code = harmless(code, lines=False)
+        super().__init__(message)
 
 
 class RequestRefused(WorkerError):
@@ -180,6 +223,10 @@ class RequestRefused(WorkerError):
     def __init__(self, code: str, message: str) -> None:
         self.code = harmless(code, lines=False)
         super().__init__(message)
+
+
+class ForwardFailed(ChuteError):
+    """A port of a job can't be opened on this machine: taken, refused, or the job has ended."""
 
 
 class JobNotFound(ChuteError):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chutes_jupyter.client import Live
+    from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.models import JobSpec
     from chutes_jupyter.nodes import NodeSelector
@@ -337,6 +338,31 @@ class Job(JobFacts):
     def ports(self) -> dict[str, PortView]:
         """Its ports by name."""
         return {port.name: PortView(port, self._live, self._followed) for port in self._live.ports}
+
+    @property
+    def ssh_command(self) -> str:
+        """The line for a terminal that opens a shell in the running job; for ``ssh=True``.
+
+        A command can be appended, and ``scp -F`` and ``sftp -F`` take the same file.
+
+        Raises
+        ------
+        DoorShut
+            If the job was declared without ``ssh=True``, has ended, or its worker has no sshd.
+        WaitTimeout
+            If it does not start for a minute.
+        WorkerError
+            If its worker can't be reached.
+        """
+        return self._door().command
+
+    @property
+    def ssh_words(self) -> list[str]:
+        """The same, as the words of a command."""
+        return self._door().words
+
+    def _door(self) -> DoorFolder:
+        return portal.call(self._followed(mirror=False).door, self._live)
 
     # -- for those who show it --------------------------------------------------------
 

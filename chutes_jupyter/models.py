@@ -7,8 +7,10 @@ names the field, the value, what is allowed and how to write it.
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -19,6 +21,7 @@ SSH_PORT = 2202
 PORT_RANGE = (8002, 65535)
 PROTOCOLS = ("tcp", "udp", "http")
 TIMEOUT_RANGE = (30, 86400)
+GPU_RANGE = (0, 64)
 #: Seconds between telling the function to end and ending it by force.
 DEFAULT_GRACE = 10.0
 #: How much of its log a job keeps, in bytes, and the least that it may be told to keep.
@@ -42,6 +45,9 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "timed
 _PORT_NAME = re.compile(r"[a-z]+[0-9]*")
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_PUBLIC_KEY = re.compile(
+    r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]{1,60}) ([A-Za-z0-9+/]+={0,2})( [^\x00-\x1f\x7f-\x9f]*)?"
+)
 _SIZE = re.compile(r"([0-9]{1,15})\s*([kmgt]?)(?:i?b)?")
 
 
@@ -102,6 +108,36 @@ def _check_port(port: Port, where: str) -> None:
         raise SpecError(f"{where}.port", number, rule, example)
     if port.proto not in PROTOCOLS:
         raise SpecError(f"{where}.proto", port.proto, "must be tcp, udp or http", example)
+
+
+def check_public_keys(text: str) -> tuple[str, ...]:
+    """Return the SSH public keys of a text, one a line as in a ``.pub`` file.
+
+    Raises
+    ------
+    SpecError
+        If a line is something else, or there is none.
+    """
+    example = '_ssh_public_key="ssh-ed25519 AAAA… me@laptop"'
+    lines = [line.strip() for line in text.splitlines()]
+    found = tuple(line for line in lines if line and not line.startswith("#"))
+    if not found:
+        raise SpecError("_ssh_public_key", text, "holds no key", example)
+    for line in found:
+        match = _PUBLIC_KEY.fullmatch(line)
+        kind = match[1].encode("ascii") if match else b""
+        # The key says its own kind once more, inside.
+        if match is None or not _decoded(match[2]).startswith(struct.pack("!I", len(kind)) + kind):
+            rule = "must be an SSH public key, as in ~/.ssh/id_ed25519.pub, without options"
+            raise SpecError("_ssh_public_key", line, rule, example)
+    return found
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def check_ports(
@@ -203,6 +239,34 @@ def check_grace(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def check_gpus(value: object, where: str = "gpus") -> int | None:
+    """Return how many GPUs a job wants for itself, 0 for none, or None if it does not say.
+
+    Parameters
+    ----------
+    value : int, str or None
+        A text as an option writes it is taken, too.
+    where : str
+        What refusals call it.
+
+    Raises
+    ------
+    SpecError
+        If it is no whole number from 0 to 64.
+    """
+    count = value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value.strip()):
+        count = int(value)
+    if count is None:
+        return None
+    low, high = GPU_RANGE
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if not whole or not low <= count <= high:  # type: ignore[operator]  # an int by now
+        rule = f"must be a whole number from {low} (the job sees none) to {high}"
+        raise SpecError(where, value, rule, "--gpus 1" if where.startswith("-") else "gpus=1")
+    return count  # type: ignore[return-value]
+
+
 def check_log_limit(value: object, where: str = "log_limit") -> int | str | None:
     """Return the limit of a log in bytes, None for no limit, or ``"default"``.
 
@@ -252,6 +316,7 @@ class JobOptions:
     worker: str = "local"
     grace: float = DEFAULT_GRACE
     log_limit: int | str | None = "default"
+    gpus: int | None = None
 
     def __post_init__(self) -> None:
         check_flag("ssh", self.ssh)
@@ -263,6 +328,7 @@ class JobOptions:
         check_timeout(self.timeout)
         object.__setattr__(self, "grace", check_grace(self.grace))
         object.__setattr__(self, "log_limit", check_log_limit(self.log_limit))
+        object.__setattr__(self, "gpus", check_gpus(self.gpus))
         if not isinstance(self.worker, str) or not self.worker:
             raise SpecError("worker", self.worker, "must be the name of a worker", 'worker="gpu1"')
 
@@ -302,6 +368,9 @@ class JobSpec:
     node_selector: Mapping[str, Any] | None = None
     #: What ``"default"`` in the options means.
     default_log_limit: int | None = DEFAULT_LOG_LIMIT
+    #: Who may come in where the options say `ssh`, one public key a line; the person's own
+    #: key where it is None.
+    ssh_public_key: str | None = None
 
     @property
     def log_limit(self) -> int | None:
@@ -323,8 +392,10 @@ class JobSpec:
             "timeout": self.options.timeout,
             "upload": self.options.upload,
             "ssh": self.options.ssh,
+            "ssh_public_key": self.ssh_public_key,
             "grace": self.options.grace,
             "log_limit": self.log_limit,
+            "gpus": self.options.gpus,
             "payload_sha256": self.payload_sha256,
             "payload_size": self.payload_size,
             "created": self.created,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chutes_jupyter.agent import cards
 from chutes_jupyter.errors import SpecError
 
 GPU_COUNT = (1, 8)
 VRAM_GB = (16, 140)
-#: Cards report a little less than they are sold with: a 16 GB Tesla T4 15109 MiB.
-_SLACK = 0.97
 _EXAMPLE = "NodeSelector(gpu_count=1, min_vram_gb_per_gpu=24)"
 
 
@@ -87,11 +85,11 @@ class NodeSelector:
         if gpus is None:
             return None, f"{worker} has no GPU tools (nvidia-smi): {self._asked()} is not checked."
         found = list(gpus)
-        fitting = [gpu for gpu in found if self._fits(gpu)]
+        wanted = self.to_json()
+        fitting = [gpu for gpu in found if cards.fits(gpu, wanted)]
         if len(fitting) >= self.gpu_count:
             return None, None
-        has = ", ".join(f"{gpu['name']} ({_gigabytes(gpu):.0f} GB)" for gpu in found) or "no GPU"
-        return f"{worker} has {has}; the job asks for {self._asked()}.", None
+        return f"{worker} has {_listed(found)}; the job asks for {self._asked()}.", None
 
     def _asked(self) -> str:
         plural = "s" if self.gpu_count > 1 else ""
@@ -102,28 +100,22 @@ class NodeSelector:
             text += f", not {', '.join(self.exclude)}"
         return text
 
-    def _fits(self, gpu: Mapping[str, Any]) -> bool:
-        if _gigabytes(gpu) < self.min_vram_gb_per_gpu * _SLACK:
-            return False
-        if self.include is not None and not any(_is_model(gpu, name) for name in self.include):
-            return False
-        return not any(_is_model(gpu, name) for name in self.exclude or ())
+
+def too_few(
+    wanted: int | None, gpus: Sequence[Mapping[str, Any]] | None, worker: str
+) -> str | None:
+    """Return why a worker never has as many GPUs as a job wants for itself, or None.
+
+    Where it has none the job runs all the same, and is told: what a job can't do without,
+    `NodeSelector` says.
+    """
+    if not wanted or not gpus or wanted <= len(gpus):
+        return None
+    return f"{worker} has {len(gpus)} ({_listed(gpus)}); the job asks for {wanted} GPUs."
 
 
-def _gigabytes(gpu: Mapping[str, Any]) -> float:
-    return float(gpu["memory_mib"]) * 2**20 / 1e9
-
-
-def _is_model(gpu: Mapping[str, Any], model: str) -> bool:
-    """Whether a card is of that model: ``l4`` is not an ``NVIDIA L40S``."""
-    card, wanted = _words(str(gpu["name"])), _words(model)
-    runs = range(len(card) - len(wanted) + 1)
-    joined = {"".join(card[i:j]) for i in range(len(card)) for j in range(i + 1, len(card) + 1)}
-    return "".join(wanted) in joined or any(card[i : i + len(wanted)] == wanted for i in runs)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
+def _listed(gpus: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{gpu['name']} ({cards.gigabytes(gpu):.0f} GB)" for gpu in gpus) or "no GPU"
 
 
 def _check_range(field: str, value: object, low: int, high: int) -> None:
@@ -138,6 +130,6 @@ def _check_models(field: str, value: Any) -> tuple[str, ...] | None:
         return None
     listed = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
     models = tuple(value) if listed else ()
-    if not listed or not all(isinstance(item, str) and _words(item) for item in models):
+    if not listed or not all(isinstance(item, str) and cards.words(item) for item in models):
         raise SpecError(field, value, "must be a list of GPU models", f'{field}=["h100", "a100"]')
     return models

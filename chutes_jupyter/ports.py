@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import socket
 import struct
 import sys
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import WorkerError
 from chutes_jupyter.models import SSH_PORT, Port
+from chutes_jupyter.places import LOOPBACK, Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from chutes_jupyter.transports.base import Connection, Stream
+    from chutes_jupyter.transports.base import Stream
 
-#: Where a job's server listens, seen from its worker.
-REMOTE = "127.0.0.1"
 CHUNK = 64 * 1024
 
 
@@ -30,18 +28,22 @@ class Forward:
     ----------
     port : Port
         The job's port.
-    connection : callable
-        Returns the connection to the worker, making it again if it broke; asked for each
-        time that somebody connects.
+    dial : callable
+        Connects to the port on the worker; called for each connection that is made here, so
+        that the forward outlives any connection to the worker.
+    place : Place
+        Where to listen.
     """
 
-    def __init__(self, port: Port, connection: Callable[[], Awaitable[Connection]]) -> None:
-        self.port = port
+    def __init__(
+        self, port: Port, dial: Callable[[], Awaitable[Stream]], place: Place | None = None
+    ) -> None:
+        self.port, self.place = port, place or Place()
         #: Where to connect, as host and port; None before `open` and where there is a `notice`.
         self.address: tuple[str, int] | None = None
         #: Why the last attempt to reach the port failed, or "".
         self.last_error = ""
-        self._connection = connection
+        self._dial = dial
         self._server: asyncio.Server | None = None
         self._splices: set[asyncio.Task[None]] = set()
 
@@ -49,30 +51,22 @@ class Forward:
     def notice(self) -> str:
         """Why this port has no local address, or ""."""
         if self.port.port == SSH_PORT:
-            return f"Port {self.port.name} (SSH) is declared; its door comes with a later version."
-        if self.port.proto == "udp":
-            return f"Port {self.port.name} (udp) is declared; its door comes with a later version."
+            return "Nothing listens there: job.ssh_command opens it."
         return ""
 
-    @property
-    def url(self) -> str | None:
-        """``http://…/`` or ``tcp://…``, or None where there is no local address."""
-        if self.address is None:
-            return None
-        host, number = self.address
-        return f"http://{host}:{number}/" if self.port.proto == "http" else f"tcp://{host}:{number}"
-
     async def open(self) -> None:
-        """Listen on a local address; a port with a `notice` stays without one."""
+        """Listen on a local address; a port with a `notice` stays without one.
+
+        Raises
+        ------
+        ForwardFailed
+            If the place can't be had.
+        """
         if self.notice or self._server is not None:
             return
-        try:
-            self._server = await asyncio.start_server(self._accept, _local_host(), 0)
-        except OSError:
-            # Not every system has all of 127/8, containers without it included.
-            self._server = await asyncio.start_server(self._accept, REMOTE, 0)
-        host, number = self._server.sockets[0].getsockname()[:2]
-        self.address = (host, number)
+        sock = self.place.listen(socket.SOCK_STREAM)
+        self.address = sock.getsockname()[:2]
+        self._server = await asyncio.start_server(self._accept, sock=sock)
 
     async def aclose(self) -> None:
         """Stop listening and close every connection that goes through here."""
@@ -93,8 +87,7 @@ class Forward:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            connection = await self._connection()
-            remote = await connection.open_tcp(REMOTE, self.port.port)
+            remote = await self._dial()
             self.last_error = ""
             await _splice(reader, writer, remote)
         except (WorkerError, OSError) as error:
@@ -106,12 +99,15 @@ class Forward:
                 await writer.wait_closed()
 
 
-def _local_host() -> str:
-    """Return a loopback address that no cookie of localhost is sent to, where there are many."""
-    host = REMOTE
-    if sys.platform == "linux":
-        host = ".".join(["127", *(str(1 + secrets.randbelow(254)) for _ in range(3))])
-    return host
+def url(proto: str, address: tuple[str, int] | None) -> str | None:
+    """Return ``http://…/``, ``tcp://…`` or ``udp://…``; None where there is no address."""
+    if address is None:
+        return None
+    host, number = address
+    # Nobody can connect to "all addresses": this machine's own is one of them.
+    host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104
+    where = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+    return f"http://{where}/" if proto == "http" else f"{proto}://{where}"
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.harmless import harmless
-from chutes_jupyter.models import PORT_RANGE, SSH_PORT, TERMINAL
+from chutes_jupyter.models import PORT_RANGE, SSH_PORT, TERMINAL, check_public_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_FILES",
     "OTHER_FORMAT",
+    "Checkup",
+    "DoorFacts",
+    "DoorRefusal",
     "Entry",
     "Event",
     "EventPage",
@@ -33,6 +36,7 @@ __all__ = [
     "JobStatus",
     "Listing",
     "LogPiece",
+    "Pong",
     "ReadEnd",
     "Refusal",
     "RemoteError",
@@ -67,6 +71,12 @@ def _may_be_declared(number: int) -> int:
     if number != SSH_PORT and not low <= number <= high:
         raise ValueError(f"no job may have port {number}")
     return number
+
+
+def _is_public_key(line: str) -> str:
+    if check_public_keys(line) != (line,):
+        raise ValueError("not one public key")
+    return line
 
 
 Count = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
@@ -138,7 +148,8 @@ class Event(_Reply):
 
     def fault(self) -> str | None:
         """Return what a known type lacks, or None."""
-        needed = {"state": self.state, "notice": self.message, "port": self.name}
+        needed = {"state": self.state, "port": self.name}
+        needed |= dict.fromkeys(("notice", "waiting", "gpus"), self.message)
         if self.type in needed and needed[self.type] is None:
             return f"event {self.n} of type {self.type} is not whole"
         return None
@@ -150,6 +161,28 @@ class EventPage(_Reply):
     events: Annotated[list[Event], Field(max_length=100_000)]
     state: WorkerState | None
     terminal: bool
+
+
+class DoorFacts(_Reply):
+    """The reply to `door`. Its texts become lines of ssh's own files: nothing else fits in."""
+
+    user: Annotated[str, Field(pattern=r"^[\w][\w.@+\\-]{0,127}\$?$")]
+    host_key: Annotated[str, Field(pattern=r"^[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{16,2000}={0,2}$")]
+    keys: Annotated[
+        list[Annotated[str, Field(max_length=20_000), AfterValidator(_is_public_key)]],
+        Field(max_length=100),
+    ]
+
+
+class _Fault(_Reply):
+    code: Word
+    message: Text
+
+
+class DoorRefusal(_Reply):
+    """The answer of the program `door` that there is no way in."""
+
+    error: _Fault
 
 
 class Submitted(_Reply):
@@ -255,6 +288,24 @@ class Info(_Reply):
     logout: Text | None = None
 
 
+class Pong(_Reply):
+    """The reply to `ping`: the worker's clock."""
+
+    time: Time
+
+
+class Checkup(_Reply):
+    """The reply to `check`: the worker's folder, and what fails there."""
+
+    path: Text
+    free: Size
+    total: Size
+    files_free: Size | None
+    kind: Word | None
+    write_fault: Text | None
+    lock_fault: Text | None
+
+
 class JobPort(_Reply):
     """A port as the worker's copy of the spec has it; one that no job may declare is refused."""
 
@@ -278,6 +329,8 @@ class JobStatus(_Reply):
     ports: Annotated[list[JobPort], Field(max_length=1000)]
     timeout: Count | None
     upload: bool
+    #: What it waits for before it starts.
+    waiting: Word | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

@@ -29,6 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HOME", str(folder))
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(folder / name.lower()))
+    # Jobs of tests agree on GPUs among themselves, not with those of this machine.
+    monkeypatch.setenv("CHUTES_GPU_LOCKS", str(tmp_path / "gpu-locks"))
     for name in PERSONAL:
         monkeypatch.delenv(name, raising=False)
     yield folder

@@ -19,7 +19,9 @@ from pathlib import Path
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
+# Of a setting that is given twice the first counts.
 CONFIG = """\
+{extra}
 Port {port}
 ListenAddress 127.0.0.1
 {host_keys}
@@ -37,7 +39,6 @@ MaxStartups 200
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 {set_env}
-{extra}
 """
 
 
@@ -51,6 +52,7 @@ class Sshd:
     extra: str = ""
     env: dict[str, str] = field(default_factory=dict)
     host_key_kinds: tuple[str, ...] = ("ed25519",)
+    within: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -61,10 +63,12 @@ class Sshd:
         extra: str = "",
         env: dict[str, str] | None = None,
         host_key_kinds: tuple[str, ...] = ("ed25519",),
+        within: tuple[str, ...] = (),
     ) -> Sshd:
         """Start one for `user` (this one's, unless told), with extra lines of sshd_config.
 
         `env` is set in every session; HOME is a folder of its own, unless `user` is given.
+        `within` is a command that runs it in other surroundings.
         """
         folder = Path(tempfile.mkdtemp(prefix="chutes-sshd-"))
         folder.chmod(0o755)
@@ -73,7 +77,7 @@ class Sshd:
             (folder / "home").mkdir()
             environment = {"HOME": str(folder / "home"), **environment}
         server = cls(
-            folder, 0, user or getpass.getuser(), extra, environment, tuple(host_key_kinds)
+            folder, 0, user or getpass.getuser(), extra, environment, tuple(host_key_kinds), within
         )
         make_key(server.identity)
         for kind in host_key_kinds:
@@ -92,7 +96,7 @@ class Sshd:
             self._configure(port)
             with (self.folder / "sshd.log").open("ab") as log:
                 # -D: in the foreground; -e: log to stderr
-                command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+                command = [*self.within, SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
                 self.process = subprocess.Popen(command, stdout=log, stderr=log)
             if answers(port, self.process):
                 self.port = port

@@ -155,7 +155,8 @@ async def test_a_folder_that_can_not_be_made_is_told(
     worker = Worker("w", host="any", dir="/dev/null/below")
     with pytest.raises(AgentFailed, match="/dev/null/below") as caught:
         await start_agent(connection, worker)
-    assert "exit status 1" in str(caught.value)
+    assert "can't be written there (Not a directory)" in str(caught.value)
+    assert "worker add w --dir PATH" in str(caught.value)
 
 
 async def test_a_connection_that_breaks_meanwhile_is_lost(ssh_worker: Worker, sshd: Sshd) -> None:

@@ -12,6 +12,7 @@ from chutes_jupyter import Chute, Image, JobFunction, NodeSelector, Port, SpecEr
 from chutes_jupyter.agent import codec
 from chutes_jupyter.chute import cell_hook, cell_job, default_chute
 from chutes_jupyter.models import JobOptions
+from chutes_jupyter.nodes import too_few
 
 
 def made(source: str = "return 1", name: str = "train", **options: Any) -> JobFunction:
@@ -148,7 +149,34 @@ def test_options_give_another_job_function() -> None:
     assert other.options(ssh=False).ports == job.ports
     assert (other.name, other.code) == (job.name, job.code)
     with pytest.raises(SpecError, match="no such option"):
-        job.options(gpus=3)
+        job.options(gpu=3)
+
+
+def test_gpus_are_those_of_the_selector_until_they_are_set() -> None:
+    async def train(self: Any, **job_data: Any) -> None: ...
+
+    assert Chute().job()(train).gpus is None
+    job = Chute(node_selector=NodeSelector(gpu_count=2)).job()(train)
+    assert job.gpus == 2
+    assert (job.options(gpus=0).gpus, job.options(gpus=4).gpus) == (0, 4)
+    assert job.options(gpus=4).options(gpus=None).gpus == 2
+    with pytest.raises(SpecError, match=r"^gpus=True: must be a whole number from 0 "):
+        job.options(gpus=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "refused"),
+    [(None, 1, False), (0, 1, False), (1, 1, False), (2, 1, True), (2, 0, False), (2, None, False)],
+)
+def test_more_gpus_than_a_worker_has_are_refused_by_name(
+    wanted: int | None, has: int | None, refused: bool
+) -> None:
+    gpus = None if has is None else [GPUS["h100"]] * has
+    words = too_few(wanted, gpus, "gpu1")
+    assert (words is not None) == refused
+    if words is not None:
+        assert words.startswith("gpu1 has 1 (")
+        assert words.endswith("; the job asks for 2 GPUs.")
 
 
 def test_registered_again_it_takes_its_own_place() -> None:
@@ -173,6 +201,14 @@ def test_registered_again_it_takes_its_own_place() -> None:
 def test_refused_job_data(job_data: dict[Any, Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         made().submit(job_data)
+
+
+@pytest.mark.parametrize(
+    "key", ["", "# none", "ssh-ed25519 AAAA", "x", 'command="id" ssh-ed25519 AAAA', "BEGIN PRIVATE"]
+)
+def test_a_key_that_is_none_is_refused_where_there_is_a_door(key: str) -> None:
+    with pytest.raises(SpecError, match="_ssh_public_key"):
+        made(ssh=True).submit(_ssh_public_key=key)
 
 
 def test_job_data_travels() -> None:
@@ -226,8 +262,8 @@ def test_notices_name_what_is_not_applied() -> None:
         assert words in text
     assert "secret" not in text
     assert "with_maintainer" not in text
-    assert "udp is declared (dns)" in text
-    assert "ssh=True" in text
+    assert "udp" not in text  # the doors of both are there
+    assert "ssh" not in text
     assert made().notices() == []
 
 

@@ -20,12 +20,17 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "harmless", "agent"),
-    ("models", "replies", "files", "config", "store"),
+    ("models", "replies", "gpupages", "files", "config", "store"),
     ("transports",),
     (
         "bootstrap",
         "link",
+        "places",
         "ports",
+        "relaystreams",
+        "relay",
+        "datagrams",
+        "doorway",
         "mirror",
         "client",
         "portal",
@@ -57,6 +62,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         ("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets", "zmq"), NOTEBOOK
     ),
     **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
+    "httpx": ("client.doors",),
     # Whoever unpickles what a worker sent runs its code.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
 }

@@ -18,6 +18,7 @@ from chutes_jupyter.models import (
     JobSpec,
     Port,
     check_flag,
+    check_gpus,
     check_grace,
     check_log_limit,
     check_ports,
@@ -350,6 +351,20 @@ def test_wrong_log_limits(value):
     assert str(caught.value) == f'log_limit={value!r}: {rule}. Write it like log_limit="2g"'
 
 
+@pytest.mark.parametrize(("value", "count"), [(None, None), (0, 0), (64, 64), ("8", 8)])
+def test_numbers_of_gpus(value, count):
+    assert check_gpus(value) == count
+    assert JobOptions(gpus=value).gpus == count
+
+
+@pytest.mark.parametrize("value", [-1, 65, 1.0, True, "two", "-1", "", [1]])
+def test_wrong_numbers_of_gpus(value):
+    with pytest.raises(SpecError) as caught:
+        check_gpus(value)
+    rule = "must be a whole number from 0 (the job sees none) to 64"
+    assert str(caught.value) == f"gpus={value!r}: {rule}. Write it like gpus=1"
+
+
 def test_a_job_that_names_no_log_limit_has_the_setting_s():
     spec = JobSpec("a" * 32, "job", JobOptions(), "0" * 64, 1, 1.0, default_log_limit=70_000)
     assert (spec.log_limit, spec.to_json()["log_limit"]) == (70_000, 70_000)
@@ -372,8 +387,8 @@ def test_options_are_checked_again_when_changed():
     with pytest.raises(SpecError) as caught:
         options.changed(time_out=60)
     assert str(caught.value) == (
-        "time_out=60: no such option; there are grace, log_limit, ports, ssh, timeout, upload, "
-        "worker. Write it like .options(timeout=3600)"
+        "time_out=60: no such option; there are gpus, grace, log_limit, ports, ssh, timeout, "
+        "upload, worker. Write it like .options(timeout=3600)"
     )
     with pytest.raises(SpecError) as caught:
         options.changed(worker="")
@@ -411,8 +426,10 @@ def test_a_spec_is_json_and_says_everything():
         "timeout": 60,
         "upload": True,
         "ssh": True,
+        "ssh_public_key": None,
         "grace": 3.0,
         "log_limit": 1024**3,
+        "gpus": None,
         "payload_sha256": "ab" * 32,
         "payload_size": 10,
         "created": 1.5,

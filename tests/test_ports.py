@@ -12,38 +12,61 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.config import Worker
 from chutes_jupyter.models import Port
-from chutes_jupyter.ports import Forward
-from chutes_jupyter.transports import Connection, transport_for
+from chutes_jupyter.places import Place
+from chutes_jupyter.ports import Forward, url
+from chutes_jupyter.relay import Relay
+from chutes_jupyter.transports import Connection, Process, Stream, transport_for
 from tests.sshd import Sshd, free_port
 
 pytestmark = pytest.mark.anyio
 
 
 class Link:
-    """The connection to a worker, made again when it broke."""
+    """The connection to a worker, made again when it broke.
 
-    def __init__(self, worker: Worker) -> None:
+    Streams go through its server's own direct channels, or with `relayed` through the agent.
+    """
+
+    def __init__(self, worker: Worker, *, relayed: bool = False) -> None:
         self.worker = worker
         self.connection: Connection | None = None
         self.made = 0
+        self.relay = Relay(self.channel) if relayed else None
+
+    async def dial(self, port: int) -> Stream:
+        if self.relay is not None:
+            return await self.relay.open_stream(port)
+        return await (await self()).open_tcp("127.0.0.1", port)
+
+    @contextlib.asynccontextmanager
+    async def channel(self) -> AsyncIterator[Process]:
+        process = await start_agent(await self(), self.worker, "relay")
+        try:
+            yield process
+        finally:
+            await process.aclose()
 
     async def __call__(self) -> Connection:
         if self.connection is None or self.connection.closed:
-            await self.aclose()
+            if self.connection is not None:
+                await self.connection.aclose()
             self.connection = await transport_for(self.worker).connect()
             self.made += 1
         return self.connection
 
     async def aclose(self) -> None:
+        if self.relay is not None:
+            await self.relay.aclose()
         if self.connection is not None:
             await self.connection.aclose()
 
 
-@pytest.fixture
-async def link(any_worker: Worker) -> AsyncIterator[Link]:
-    link = Link(any_worker)
+@pytest.fixture(params=["direct", "relayed"])
+async def link(any_worker: Worker, request: pytest.FixtureRequest) -> AsyncIterator[Link]:
+    link = Link(any_worker, relayed=request.param == "relayed")
     yield link
     await link.aclose()
 
@@ -67,8 +90,9 @@ async def capitals(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     writer.close()
 
 
-async def opened(port: int, link: Link, proto: str = "tcp") -> Forward:
-    forward = Forward(Port("web", port, proto), link)  # type: ignore[arg-type]
+async def opened(port: int, link: Link, proto: str = "tcp", place: Place | None = None) -> Forward:
+    declared = Port("web", port, proto)
+    forward = Forward(declared, lambda: link.dial(port), place)  # type: ignore[arg-type]
     await forward.open()
     return forward
 
@@ -92,19 +116,21 @@ async def test_a_web_page_is_at_its_url(link: Link, quiet: None) -> None:
 
     server, port = await serve(page)
     forward = await opened(port, link, "http")
-    assert forward.url == "http://{}:{}/".format(*forward.address)
+    assert url("http", forward.address) == "http://{}:{}/".format(*forward.address)
     for _ in range(3):
-        with await asyncio.to_thread(urllib.request.urlopen, forward.url) as answer:
+        with await asyncio.to_thread(
+            urllib.request.urlopen, url("http", forward.address)
+        ) as answer:
             assert answer.read() == b"hello"
     await forward.aclose()
-    assert forward.url is None
+    assert forward.address is None
     server.close()
 
 
 async def test_both_directions_end_on_their_own(link: Link, quiet: None) -> None:
     server, port = await serve(capitals)
     forward = await opened(port, link)
-    assert forward.url == "tcp://{}:{}".format(*forward.address)
+    assert url("tcp", forward.address) == "tcp://{}:{}".format(*forward.address)
     assert await ask(forward, b"all of it") == b"ALL OF IT"
     assert await asyncio.gather(*(ask(forward, b"%d!" % n) for n in range(40))) == [
         b"%d!" % n for n in range(40)
@@ -179,16 +205,18 @@ async def test_nobody_listens_yet(link: Link, quiet: None) -> None:
     server.close()
 
 
+@pytest.mark.parametrize("relayed", [False, True])
 async def test_a_break_is_a_reset_and_the_next_call_connects_again(
-    ssh_worker: Worker, sshd: Sshd, quiet: None
+    ssh_worker: Worker, sshd: Sshd, quiet: None, relayed: bool
 ) -> None:
     begun = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         begun.set()
-        await capitals(reader, writer)
+        with contextlib.suppress(ConnectionResetError):  # the relay's way of telling
+            await capitals(reader, writer)
 
-    link = Link(ssh_worker)
+    link = Link(ssh_worker, relayed=relayed)
     server, port = await serve(answer)
     forward = await opened(port, link)
     reader, writer = await asyncio.open_connection(*forward.address)
@@ -220,7 +248,8 @@ async def test_closing_closes_what_goes_through(link: Link, quiet: None, early: 
 
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         begun.set()
-        await reader.read()
+        with contextlib.suppress(ConnectionResetError):  # the relay's way of telling
+            await reader.read()
         ended.set()
         writer.close()
 
@@ -239,8 +268,9 @@ async def test_closing_closes_what_goes_through(link: Link, quiet: None, early: 
     with contextlib.suppress(ConnectionResetError):
         assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
-    await asyncio.wait_for(begun.wait(), 5)
-    await asyncio.wait_for(ended.wait(), 5)  # the other end was told too
+    if not early or link.relay is None:  # a relay that is only being started connects to nobody
+        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 5)  # the other end was told too
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
     server.close()
@@ -257,16 +287,14 @@ async def test_its_address_is_not_that_of_localhost(link: Link) -> None:
         await forward.aclose()
 
 
-@pytest.mark.parametrize("port", [Port("ssh", 2202, "tcp"), Port("game", 9000, "udp")])
-async def test_doors_of_a_later_version_say_so(port: Port) -> None:
-    async def never() -> Connection:
+async def test_what_is_not_forwarded_says_so() -> None:
+    async def never() -> Stream:
         raise AssertionError
 
+    port = Port("ssh", 2202, "tcp")
     forward = Forward(port, never)
     await forward.open()
-    assert forward.url is None
     assert forward.address is None
-    assert port.name in forward.notice
-    assert "later version" in forward.notice
+    assert "job.ssh_command" in forward.notice
     await forward.aclose()
     assert Forward(Port("web", 8080, "http"), never).notice == ""

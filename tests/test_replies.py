@@ -8,6 +8,7 @@ import pytest
 
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.replies import (
+    DoorFacts,
     EventPage,
     Hello,
     JobPage,
@@ -127,3 +128,37 @@ def test_only_names_below_the_folder_are_taken() -> None:
 def test_names_that_are_not_unicode_can_be_shown() -> None:
     assert printable("a\udcffb") == "a\ufffdb"
     assert parse(Listing, listing(path="a\udcff")).entries[0].path == "a\ufffd"
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8J0cQ0aZcmW0Hq5dQ0mO3o1u1l9bqk0l4lF3s5m0aB"
+DOOR = {"user": "me", "host_key": KEY, "keys": []}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"user": "DOMAIN\\me.too@x"}, {"user": "größe$"}, {"keys": [f"{KEY} me@laptop"]}],
+)
+def test_the_facts_of_a_door_are_taken(changes: dict[str, Any]) -> None:
+    parse(DoorFacts, {**DOOR, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"user": "me\nProxyCommand evil"},
+        {"user": 'me" "x'},
+        {"user": "-oProxyCommand"},
+        {"user": "%u ${HOME}"},
+        {"user": ""},
+        {"host_key": f"{KEY}\n* {KEY}"},
+        {"host_key": f"{KEY} comment"},
+        {"host_key": "@cert-authority * x"},
+        {"keys": [f"{KEY}\n{KEY}"]},
+        {"keys": [f'command="evil" {KEY}']},
+        {"keys": ["ssh-ed25519 AAAA"]},
+        {"keys": [KEY] * 101},
+    ],
+)
+def test_nothing_but_facts_gets_into_the_files_of_ssh(changes: dict[str, Any]) -> None:
+    with pytest.raises(AgentFailed):
+        parse(DoorFacts, {**DOOR, **changes})

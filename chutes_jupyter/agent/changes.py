@@ -9,6 +9,11 @@ import sys
 from typing import Any, Dict, Optional, Set
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
+_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_DELETE = 0x8, 0x40, 0x200
+#: Something was added or written.
+WRITTEN = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE
+#: Somebody who could write a file has gone, or has taken the file away.
+LEFT = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_DELETE
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 _EVENT = struct.Struct("iIII")
 #: How often to look where nothing wakes us, in seconds (NFS, macOS).
@@ -16,9 +21,16 @@ POLL = 0.02
 
 
 class Changes:
-    """Watches folders; `fd` becomes readable when something in one of them changes."""
+    """Watches folders; `fd` becomes readable when something in one of them changes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    mask : int
+        Which changes: `WRITTEN` or `LEFT`.
+    """
+
+    def __init__(self, mask: int = WRITTEN) -> None:
+        self._mask = mask
         self.fd: Optional[int] = None
         self._folders: Dict[int, str] = {}
         self._watches: Dict[str, int] = {}
@@ -31,8 +43,7 @@ class Changes:
         """Watch a folder; one that can't be watched is polled by the caller's clock."""
         if self.fd is None or folder in self._watches:
             return
-        mask = _IN_MODIFY | _IN_MOVED_TO | _IN_CREATE
-        number = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), mask)
+        number = self._libc.inotify_add_watch(self.fd, os.fsencode(folder), self._mask)
         if number >= 0:
             self._folders[number] = folder
             self._watches[folder] = number
@@ -43,6 +54,12 @@ class Changes:
         if number is not None:
             del self._folders[number]
             self._libc.inotify_rm_watch(self.fd, number)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
     def watched(self, folder: str) -> bool:
         """Whether a change of this folder wakes us."""

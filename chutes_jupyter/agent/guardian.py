@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import traceback
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 from . import processes
 
@@ -31,7 +31,9 @@ class BecomeJob(BaseException):
         self.become = become
 
 
-def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
+def fork(
+    sock: socket.socket, become: Callable[[], Tuple[str, int]], keep: Sequence[int] = ()
+) -> int:
     """Start a guardian with the job's process below it, and return the guardian's pid.
 
     Parameters
@@ -42,6 +44,8 @@ def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
         could not be killed), each on a line.
     become : callable
         What the job's process does first.
+    keep : sequence of int
+        Descriptors that stay open as long as anything of the job may live.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
         return pid
     try:
         os.setsid()
-        _guard(sock, become)
+        _guard(sock, become, keep)
     except BecomeJob:
         raise
     except BaseException:
@@ -62,7 +66,7 @@ def fork(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> int:
     os._exit(0)
 
 
-def _guard(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> None:
+def _guard(sock: socket.socket, become: Callable[[], Tuple[str, int]], keep: Sequence[int]) -> None:
     processes.become_subreaper()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
@@ -76,7 +80,7 @@ def _guard(sock: socket.socket, become: Callable[[], Tuple[str, int]]) -> None:
         signal.set_wakeup_fd(-1)
         raise BecomeJob(become)
     _say(sock, "started %d" % child)
-    processes.close_descriptors(sock.fileno(), wake_read, wake_write)
+    processes.close_descriptors(sock.fileno(), wake_read, wake_write, *keep)
     _watch(sock, child, wake_read)
 
 

@@ -115,6 +115,8 @@ def _summary(spec: Dict[str, Any], log: EventLog) -> Summary:
     states = [event for event in log.events if event["type"] == "state"]
     started = [event["t"] for event in states if event["state"] == "running"]
     last: Dict[str, Any] = states[-1] if states else {}
+    waits = [event for event in log.events if event["type"] == "waiting"]
+    waiting = bool(waits) and waits[-1]["n"] > last["n"]
     summary: Summary = {key: spec.get(key) for key in _KEPT}
     summary.update(
         state=log.state,
@@ -122,6 +124,7 @@ def _summary(spec: Dict[str, Any], log: EventLog) -> Summary:
         started=started[0] if started else None,
         ended=last.get("t") if log.terminal else None,
         reason=last.get("reason"),
+        waiting=waits[-1]["message"] if waiting else None,
     )
     return summary
 

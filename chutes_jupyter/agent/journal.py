@@ -81,6 +81,7 @@ class JobDir:
         self.lock = os.path.join(self.path, "lock")
         self.errors = os.path.join(self.path, "agent.log")
         self.reserve = os.path.join(self.path, "reserve")
+        self.door = os.path.join(self.path, "door")
 
     def exists(self) -> bool:
         """Whether the job was ever claimed here."""

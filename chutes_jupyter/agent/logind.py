@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import subprocess
 from typing import Any, Dict, List, Optional
+
+from . import processes
 
 _SCOPE = ("systemd-run", "--user", "--scope", "--quiet", "--")
 _SETTINGS = ("KillUserProcesses", "KillOnlyUsers", "KillExcludeUsers")
@@ -70,10 +71,7 @@ class Logout:
 
 def user_name() -> str:
     """Return this user's name, or the number where there is none."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without an entry
-        return str(os.getuid())
+    return processes.user_name(os.getuid())
 
 
 def _in_session() -> bool:

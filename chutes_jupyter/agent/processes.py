@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pwd
 import signal
 import sys
 import time
@@ -21,6 +22,8 @@ MARK = "CHUTE_JOB_ID"
 _PR_SET_CHILD_SUBREAPER = 36
 #: So many looks in a row must find nobody: one may pass between two links of a chain of forks.
 _QUIET = 3
+#: How far up a process's parents are followed.
+_DEPTH = 1000
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -82,6 +85,40 @@ def descendants(pid: int) -> List[int]:
         found += below
         rest += below
     return found
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Whether a process is another one or descends from it, as far as we may see."""
+    for _ in range(_DEPTH):
+        if pid == ancestor:
+            return True
+        try:
+            fields = _stat(pid) if pid > 1 else None
+        except PermissionError:
+            return True
+        if fields is None:
+            return False
+        pid = int(fields[1])
+    return False
+
+
+def describe(pid: int) -> str:
+    """Return a process as ``python3 (pid 812, alice)``, as far as it can be known."""
+    try:
+        with open("/proc/%d/comm" % pid, "rb") as file:
+            name = file.read(100).decode("utf-8", "replace").strip()
+        owner = os.stat("/proc/%d" % pid).st_uid
+    except OSError:  # it has ended, or is out of sight
+        return "pid %d" % pid
+    return "%s (pid %d, %s)" % (name, pid, user_name(owner))
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # a container's user without an entry
+        return str(number)
 
 
 def boot_id() -> str:

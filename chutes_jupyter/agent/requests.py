@@ -17,7 +17,20 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
-from . import gpu, journal, logind, logs, outputs, processes, space, warden, wire
+from . import (
+    checkup,
+    gpu,
+    journal,
+    logind,
+    logs,
+    outputs,
+    processes,
+    sharing,
+    space,
+    sshd,
+    warden,
+    wire,
+)
 from .clean import Cleaner, mark_used
 from .history import History
 from .journal import EventLog, JobDir, JournalError, OtherFormat
@@ -58,7 +71,8 @@ class Requests:
     def __init__(self, root: str, agent_hash: str) -> None:
         self.root = root
         self._hash = agent_hash
-        self._templates = Templates(os.path.join(root, "agents", agent_hash))
+        self._code = os.path.join(root, "agents", agent_hash)
+        self._templates = Templates(self._code)
         self._interpreters: Dict[str, Dict[str, str]] = {}
         self._logs: Dict[str, EventLog] = {}
         self._history = History(root, self._check_alive)
@@ -66,8 +80,11 @@ class Requests:
         mark_used(root, agent_hash)
         self._operations: Dict[str, Callable[[Header, bytes], Answer]] = {
             "hello": self._hello,
-            "ping": lambda header, body: ({}, b""),
+            "ping": lambda header, body: ({"time": time.time()}, b""),
             "info": self._info,
+            "gpus": self._gpus,
+            "check": lambda header, body: (checkup.look(self.root), b""),
+            "noise": lambda header, body: ({}, checkup.noise(int(header["size"]))),
             "stage": self._stage,
             "submit": self._submit,
             "cancel": self._cancel,
@@ -79,6 +96,7 @@ class Requests:
             "result": self._result,
             "jobs": lambda header, body: self._history.jobs(header),
             "remove": lambda header, body: self._cleaner.remove(header),
+            "door": self._door,
         }
 
     def close(self) -> None:
@@ -144,10 +162,15 @@ class Requests:
 
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
-        facts["gpus"] = gpu.list_gpus()
+        facts["gpus"] = None
+        with contextlib.suppress(OSError):  # a driver that does not answer: nothing can be said
+            facts["gpus"] = gpu.ask()
         facts["logout"] = self._templates.logout.warning()
         facts["interpreter"] = self._interpreter(header.get("python"), header.get("env") or {})
         return facts, b""
+
+    def _gpus(self, header: Header, body: bytes) -> Answer:
+        return sharing.survey(self.root, dict(os.environ, **(header.get("env") or {}))), b""
 
     def _interpreter(self, python: Optional[str], env: Dict[str, str]) -> Dict[str, str]:
         """Return the real interpreter behind a name, asked once: shims cost every start."""
@@ -181,6 +204,12 @@ class Requests:
                 ) from error
             self._interpreters[python] = found
         return self._interpreters[python]
+
+    def _door(self, header: Header, body: bytes) -> Answer:
+        try:
+            return sshd.ask(self._job(header), self._code), b""
+        except sshd.Shut as shut:
+            raise Refused(shut.code, str(shut)) from shut
 
     # -- starting and ending ----------------------------------------------------------
 

@@ -16,7 +16,7 @@ import socket
 import time
 from typing import Any, Dict, Optional, Tuple
 
-from . import endings, guardian, processes, space
+from . import doors, endings, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
@@ -24,6 +24,7 @@ from .memory import Memory
 from .outputs import Listing, publish
 from .ports import PortTaken, Reservations
 from .sending import LARGE
+from .sharing import TooFew, Turn
 
 #: After output, wait this long for more before the next read: wakeups are the whole cost,
 #: here and all the way to the client. Short after a pause, longer in a stream, in seconds.
@@ -41,10 +42,25 @@ person_umask = 0o077
 
 
 class Supervisor:
-    """Runs one job; see the module's first words."""
+    """Runs one job; see the module's first words.
 
-    def __init__(self, job: JobDir, events: EventWriter) -> None:
+    Parameters
+    ----------
+    job : JobDir
+        The job.
+    events : EventWriter
+        Its events, of which the first is there.
+    warden : socket.socket
+        The way to the warden, which keeps the job's GPUs taken, too.
+    turn : Turn, optional
+        The job's turn for these; None where it does not say how many it wants.
+    """
+
+    def __init__(
+        self, job: JobDir, events: EventWriter, warden: socket.socket, turn: Optional[Turn]
+    ) -> None:
         self.job, self.events = job, events
+        self._warden, self._turn = warden, turn
         self.spec = job.read_spec()
         self._ladder = Ladder(float(self.spec["grace"]))
         self._reserved = Reservations(job.root, job.id)
@@ -70,24 +86,23 @@ class Supervisor:
         """Take the job from `starting` to a terminal state."""
         processes.become_subreaper()
         try:
-            self._reserved.take(self.spec["ports"])
             self._open_control()
-            self._start()
-            self._watch()
-        except PortTaken as error:
-            self._collect()
-            self._end("failed", str(error))
+            if self._wait_for_gpus():
+                # Not earlier: who waits must not keep others from their ports.
+                self._reserved.take(self.spec["ports"])
+                self._start()
+                self._watch()
+        except (PortTaken, TooFew) as error:
+            self._finish("failed", str(error))
             return
         except Exception as error:
             # Our own fault, or the worker's: still end everything, and say so.
             self._gone = len(processes.kill_below(os.getpid(), None, {}))
             if not space.is_full(error):
-                self._collect()
-                self._end("failed", "the worker could not run it: %s" % error)
+                self._finish("failed", "the worker could not run it: %s" % error)
                 raise
             self._hear_the_last(error)
-        self._collect()
-        self._end(*self._verdict())
+        self._finish(*self._verdict())
 
     def _hear_the_last(self, error: Exception) -> None:
         """Take what is left of a job that was killed since the worker's disk is full."""
@@ -115,11 +130,29 @@ class Supervisor:
         if os.path.exists(self.job.cancel):
             self._ladder.start("cancel")
 
+    def _wait_for_gpus(self) -> bool:
+        """Wait until the job has the GPUs that it wants; return False if it is cancelled first."""
+        turn = self._turn
+        if turn is not None:
+            fd = turn.fd
+            if fd is not None:
+                self._selector.register(fd, selectors.EVENT_READ, lambda _: turn.stir())
+            while not self._ladder.started and not turn.take(self.events):
+                for key, _ in self._selector.select(turn.patience()):
+                    key.data(key.fileobj)
+            if fd is not None:
+                self._selector.unregister(fd)
+            turn.hand_over(self._warden)
+            return not self._ladder.started
+        self._warden.close()
+        return True
+
     def _start(self) -> None:
         out_read, out_write = open_pipe()
         err_read, err_write = open_pipe()
         self._child, child_end = socket.socketpair()
         self._guardian, guardian_end = socket.socketpair()
+        taken = self._turn.fds if self._turn else ()
 
         def become_job() -> Tuple[str, int]:
             _reset_signals()
@@ -131,10 +164,16 @@ class Supervisor:
             os.chdir(self.job.work)
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
-            processes.close_descriptors(child_end.fileno())
+            os.environ.update(self._turn.environment if self._turn else {})
+            if self.spec.get("ssh"):
+                # On a full disk the job is worth more than its door.
+                with contextlib.suppress(OSError):
+                    doors.describe(self.job, person_umask)
+            # The GPUs are the job's as long as it lives, even if all who keep it were killed.
+            processes.close_descriptors(child_end.fileno(), *taken)
             return self.job.path, child_end.detach()
 
-        guardian.fork(guardian_end, become_job)
+        guardian.fork(guardian_end, become_job, taken)
         for end in (child_end, guardian_end):
             end.close()
         for fd in (out_write, err_write):
@@ -307,10 +346,19 @@ class Supervisor:
             final=final,
         )
 
-    def _collect(self) -> None:
+    def _finish(self, state: str, reason: str) -> None:
+        self._collect(state)
+        self._end(state, reason)
+
+    def _collect(self, ending: str) -> None:
         self._log.close()
         self.events.insist()
         self.events.write("state", state="collecting")
+        # Before the outputs are listed: a session may write there, too.
+        doors.shut(self.job, ending)
+        # Not later: what the job left may take long to hash.
+        if self._turn:
+            self._turn.release(self._gone or 0)
         if self._raised is not None and space.free(self.job.folder) < space.RESERVE:
             self._notice(space.sentence(self.job.folder))
         # Nobody is left who could take this room.
@@ -379,6 +427,9 @@ class Supervisor:
 
 
 def _reset_signals() -> None:
-    """Give the job's process the signals that any new program has."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+    """Give the job's process the signals that any new Python has."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    # There, a pipe that nobody reads is an exception. It would kill the job else, also when a
+    # thread of its own wakes a loop that has just been closed.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import traceback
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from . import endings, guardian, journal, processes, space
+from . import doors, endings, guardian, journal, processes, sharing, space
 from .journal import EventLog, EventWriter, JobDir, Lock, read_json
 from .outputs import Listing, publish
 from .supervise import Supervisor
@@ -105,10 +106,15 @@ def _apart(body: Callable[[], None], errors: str) -> NoReturn:
 
 def _watch_over(job: JobDir, answer: int, notice: Optional[str]) -> None:
     processes.become_subreaper()
+    ours, theirs = socket.socketpair()
     supervisor = os.fork()
     if supervisor == 0:
-        _apart(lambda: _supervise(job, answer, notice), job.errors)
-    processes.close_descriptors()
+        ours.close()
+        _apart(lambda: _supervise(job, answer, notice, theirs), job.errors)
+    theirs.close()
+    processes.close_descriptors(ours.fileno())
+    # The locks of its GPUs; open here, too, until nothing of the job is left.
+    sharing.receive(ours)
     ended: Dict[int, int] = {}
     # Who is not the supervisor came to us when it died, and is met below.
     while supervisor not in ended:
@@ -120,8 +126,8 @@ def _watch_over(job: JobDir, answer: int, notice: Optional[str]) -> None:
         _recover(job, reason, len(left))
 
 
-def _supervise(job: JobDir, answer: int, notice: Optional[str]) -> None:
-    processes.close_descriptors(answer)
+def _supervise(job: JobDir, answer: int, notice: Optional[str], warden: socket.socket) -> None:
+    processes.close_descriptors(answer, warden.fileno())
     lock = Lock(job)
     if not lock.take(patience=1.0):
         # Another supervisor was faster: the job is started exactly once.
@@ -129,11 +135,14 @@ def _supervise(job: JobDir, answer: int, notice: Optional[str]) -> None:
         return
     events = EventWriter(job)
     if events.state is None:
+        spec = job.read_spec()
+        # Before anyone hears that the job is here: who comes later stands behind it.
+        turn = None if spec.get("gpus") is None else sharing.Turn(job, spec)
         events.write("state", state="starting", boot=processes.boot_id(), durable=True)
         if notice:
             events.write("notice", message=notice)
         _answer(answer, EventLog(job))
-        Supervisor(job, events).run()
+        Supervisor(job, events, warden, turn).run()
     else:
         _answer(answer, EventLog(job))
     lock.release()
@@ -166,6 +175,7 @@ def _end(job: JobDir, reason: Optional[str], unkillable: int) -> None:
         return
     events = EventWriter(job)
     child = read_json(job.child)
+    doors.shut(job, "lost")
     left = len(processes.sweep(job.id, child)) + unkillable
     space.give_back(job.reserve)
     events.insist()

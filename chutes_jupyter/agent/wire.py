@@ -33,6 +33,8 @@ Header = Dict[str, Any]
 Frame = Tuple[Header, bytes]
 
 _LENGTHS = struct.Struct("!II")
+#: What a frame begins with, in bytes: its two lengths.
+LEAD = _LENGTHS.size
 
 
 class WireError(Exception):
@@ -63,6 +65,20 @@ def lead(header: Header, size: int) -> bytes:
     if len(text) > MAX_HEADER or size > MAX_BODY:
         raise WireError("frame of %d + %d bytes is over the limit" % (len(text), size))
     return _LENGTHS.pack(len(text), size) + text
+
+
+def length(beginning: bytes) -> int:
+    """Return how many bytes of a frame follow its first `LEAD`: for who may read no more.
+
+    Raises
+    ------
+    WireError
+        If a length is over its limit.
+    """
+    head, tail = _LENGTHS.unpack(beginning)
+    if head > MAX_HEADER or tail > MAX_BODY:
+        raise WireError("frame of %d + %d bytes is over the limit" % (head, tail))
+    return int(head + tail)
 
 
 class Decoder:

@@ -131,14 +131,15 @@ class Census:
         await asyncio.to_thread(self._store.merge, records)
 
     def _record(self, job: JobStatus, hello: Hello) -> JobRecord:
-        reason = job.reason or None
+        reason = job.reason or job.waiting or None
+        state = "pending" if job.waiting else job.state or "starting"
         if job.removed:
             reason = f"{reason}; {REMOVED}" if reason else REMOVED
         return JobRecord(
             id=job.id,
             name=job.name,
             worker=self._worker.name,
-            state=job.state or "starting",
+            state=state,
             event=job.event,
             created=job.created,
             started=job.started,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter import doorway
 from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import ChuteError, ConnectionLost
 from chutes_jupyter.mirror import MirrorFolder
@@ -92,6 +93,8 @@ async def clean(
     for name in sorted(workers):
         records = [each for each in ended if each.event and each.worker == name]
         await cleaner.clean(name, client.way_to(name)[0], records, sweep=not jobs)
+    if not dry:
+        await asyncio.to_thread(doorway.sweep, client.lives)
     return cleaner.done
 
 

@@ -14,6 +14,7 @@ from chutes_jupyter.errors import (
     LoginFailed,
     RequestRefused,
 )
+from chutes_jupyter.nodes import too_few
 from chutes_jupyter.replies import Info, Submitted, parse
 
 if TYPE_CHECKING:
@@ -182,14 +183,14 @@ class Delivery:
 
     async def _check_needs(self) -> None:
         selector = self._submission.node_selector
-        if selector is None or self.sent:
-            return
         spec, worker = self._submission.spec, self._live.worker
+        if self.sent or not (selector or spec.options.gpus):
+            return
         reply = await self._session.request("info", python=spec.python, env=dict(spec.env))
         info = parse(Info, reply.header)
         gpus = None if info.gpus is None else [gpu.model_dump() for gpu in info.gpus]
-        refusal, notice = selector.check(gpus, worker)
-        if refusal:
+        refusal, notice = selector.check(gpus, worker) if selector else (None, None)
+        if refusal := refusal or too_few(spec.options.gpus, gpus, worker):
             raise Undeliverable(refusal)
         if notice:
             self._live.notice(notice)

@@ -81,8 +81,13 @@ class JobFacts:
 
     @property
     def reason(self) -> str | None:
-        """Why it ended as it did."""
+        """Why it ended as it did; of a `pending` job what it waits for on its worker."""
         return self._live.reason
+
+    @property
+    def gpus(self) -> str | None:
+        """The GPUs that the worker gave it, in words: ``GPU 0 (1 x NVIDIA H100)``; or None."""
+        return self._live.gpus
 
     @property
     def trouble(self) -> str | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
     from chutes_jupyter.client.records import Records
     from chutes_jupyter.client.session import Session
+    from chutes_jupyter.client.tunnels import Tunnels
     from chutes_jupyter.mirror.status import MirrorState
 
 _WAIT = 25.0
@@ -56,6 +57,8 @@ class Follower:
         What is known of it; kept up to date here.
     control, bulk : Session
         The ways to its worker.
+    tunnels : Tunnels
+        The ways to its ports.
     records : Records
         The store.
     folder : callable
@@ -71,6 +74,7 @@ class Follower:
         live: Live,
         control: Session,
         bulk: Session,
+        tunnels: Tunnels,
         records: Records,
         *,
         folder: Callable[[], MirrorFolder],
@@ -78,7 +82,7 @@ class Follower:
         limit: int | None,
     ) -> None:
         self.live, self.control, self.bulk = live, control, bulk
-        self.doors = Doors(live, control)
+        self.doors = Doors(live, tunnels)
         self._records, self._folder = records, folder
         self._executor, self._limit = executor, limit
         self._delivery: Delivery | None = None

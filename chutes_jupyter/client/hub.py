@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
+from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.client.session import AbsentSession, Session
+from chutes_jupyter.client.tunnels import Tunnels
 from chutes_jupyter.config import Settings, Worker, Workers
 from chutes_jupyter.errors import (
     AgentFailed,
@@ -33,7 +36,9 @@ from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.deliver import Submission
-    from chutes_jupyter.ports import Forward
+    from chutes_jupyter.client.doors import AnyForward, Door
+    from chutes_jupyter.doorway import DoorFolder
+    from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
@@ -66,6 +71,7 @@ class JobClient:
         self.silent: dict[str, str] = {}
         self._records = Records(store)
         self._sessions: dict[tuple[str, str | None, str | None], tuple[Session, Session]] = {}
+        self._tunnels: dict[Session, Tunnels] = {}
         self._followers: dict[str, Follower] = {}
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="chutes mirror")
         #: The jobs that workers have and this version can't read, with the reason.
@@ -279,8 +285,8 @@ class JobClient:
         self.follow(live, mirror=False)
         self._followers[live.id].start_tail()
 
-    async def forward(self, live: Live, name: str, patience: float) -> Forward:
-        """Open a job's doors, and wait until the web server behind one listens.
+    async def forward(self, live: Live, name: str, patience: float) -> None:
+        """Open a job's doors, and wait until a web server or the way of datagrams is there.
 
         Parameters
         ----------
@@ -288,17 +294,37 @@ class JobClient:
             For how many seconds at the most; the door is open afterwards all the same.
         """
         self.follow(live, mirror=False)
-        door = self._followers[live.id].doors.doors[name]
         await self._followers[live.id].doors.open()
-        if door.port.proto == "http" and not door.forward.notice:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await live.until(lambda: door.ready or door.over)
-        return door.forward
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.port_door(live, name).reach()
 
-    def forward_now(self, live: Live, name: str) -> Forward:
-        """Return the forward of a port as it is; from any thread."""
-        return self._followers[live.id].doors.doors[name].forward
+    def port_door(self, live: Live, name: str) -> Door:
+        """Return the door of a port as it is; what it shows can be read from any thread."""
+        return self._followers[live.id].doors.doors[name]
+
+    async def open_at(self, live: Live, name: str, place: Place) -> AnyForward:
+        """Open a port at one more place on this machine; see `Door.open_at`."""
+        self.follow(live, mirror=False)
+        return await self.port_door(live, name).open_at(place)
+
+    async def port_ready(self, live: Live, name: str) -> None:
+        """Wait until the job's server answers, or the job has ended; see `Door.wait_ready`."""
+        self.follow(live, mirror=False)
+        await self.port_door(live, name).wait_ready()
+
+    async def door(self, live: Live) -> DoorFolder:
+        """Return what `ssh` needs to get into a job; see `open_door`."""
+        self.follow(live, mirror=False)
+        await asyncio.to_thread(doorway.sweep, self.lives)
+        return await open_door(live, self._followers[live.id].control)
+
+    def lives(self, job: str) -> bool | None:
+        """Whether a job has not ended, as far as is recorded; None where nothing is."""
+        try:
+            return not self.store.get(job).ended_for_good
+        except JobNotFound:
+            return None
 
     # -- what a job left --------------------------------------------------------------
 
@@ -406,6 +432,7 @@ class JobClient:
         follower = Follower(
             live,
             *ways,
+            self._tunnels.setdefault(ways[0], Tunnels(ways[0])),
             self._records,
             folder=lambda: MirrorFolder.claim(outputs, record.name, record.id),
             executor=self._executor,
@@ -425,6 +452,7 @@ class JobClient:
         """Stop following and close every connection; jobs go on."""
         followers = list(self._followers.values())
         await asyncio.gather(*(follower.aclose() for follower in followers))
+        await asyncio.gather(*(tunnels.aclose() for tunnels in self._tunnels.values()))
         await self._records.flush()
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))

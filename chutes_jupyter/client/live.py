@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
+#: What a job waits for is shown in a line with others, in characters.
+_WAITS_FOR = 200
 #: A job of a year that changes its outputs all the time has not so many.
 _MAX_EVENTS = 2_000_000
 
@@ -59,6 +61,8 @@ class Live:
         self.error: RemoteError | None = None
         self.has_value: bool | None = None
         self.python: str | None = None
+        #: The GPUs that the worker gave it, in words.
+        self.gpus: str | None = None
         self.cancel_by: str | None = None
         self.cancel_asked = False
         self.cancel_sent = False
@@ -167,7 +171,7 @@ class Live:
                 )
             if event.n > _MAX_EVENTS:
                 raise AgentFailed(f"The agent on {self.worker} sends events without end.")
-            if self._end and event.type == "state":
+            if self._end and event.type in ("state", "waiting"):
                 raise AgentFailed(f"The agent on {self.worker} ended {self.label} twice.")
             self.seen = event.n
             self._apply_one(event)
@@ -179,6 +183,10 @@ class Live:
             self._apply_state(event)
         elif event.type == "notice":
             self.notice(event.message or "")
+        elif event.type == "waiting":
+            self._apply_waiting(event)
+        elif event.type == "gpus":
+            self.gpus = event.message
         elif event.type == "outputs":
             self.outputs_version, self.outputs_final = event.version, event.final
         elif event.type == "port" and event.ready:
@@ -198,6 +206,14 @@ class Live:
         # What the store knew may be newer than this, when the events are read again.
         if event.n > self.event and event.state is not None:
             self.state, self.event = event.state, event.n
+            if event.state not in TERMINAL:
+                self.reason = None  # what it waited for
+
+    def _apply_waiting(self, event: Event) -> None:
+        # On the worker's disk, but not started: `pending` with a reason, as its number tells.
+        if event.n > self.event and self.state in ("pending", "starting"):
+            self.state, self.event = "pending", event.n
+            self.reason = (event.message or "")[:_WAITS_FOR]
 
     def confirm(self) -> None:
         """Note that the worker has just confirmed what is known."""

@@ -27,6 +27,8 @@ def describe(live: Live) -> str:
         lines.append(f"  {_short(live.reason)}")
     if age := _age(live):
         lines.append(f"  {age}")
+    if live.gpus and not live.terminal:
+        lines.append(f"  {live.gpus}")
     if live.mirror.files_total or live.mirror.reason:
         lines.append(f"  {_outputs(live)}")
     notices = live.notices
@@ -53,6 +55,11 @@ def outage(live: Live, now: float) -> str:
         return f"connecting, {span}; nothing is confirmed so far; {why}"
     age = _span(max(0.0, now - live.confirmed))
     return f"reconnecting, {span}; {live.state} as of {age} ago; {why}"
+
+
+def closed(live: Live) -> str:
+    """Return that nobody comes into a job any more."""
+    return f"{live.label} has ended ({live.state.replace('_', ' ')}): its door is shut."
 
 
 def undelivered(live: Live, timeout: float, now: float) -> str:

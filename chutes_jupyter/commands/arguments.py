@@ -9,7 +9,8 @@ import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chutes_jupyter.errors import SpecError, UsageError
-from chutes_jupyter.models import parse_timeout
+from chutes_jupyter.models import check_gpus, parse_timeout
+from chutes_jupyter.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,6 +60,8 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_logs(verbs)
     _add_cancel(verbs)
     _add_files(verbs)
+    _add_forward(verbs, notebook=notebook)
+    _add_ssh(verbs, notebook=notebook)
     _add_clean(verbs)
     worker = verbs.add_parser("worker", help="list, add, test or remove workers")
     worker.description = "A worker is a place where jobs run: local, or any SSH host."
@@ -87,6 +90,9 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="whether its output files come here",
+    )
+    parser.add_argument(
+        "--gpus", type=_gpus, metavar="N", help="how many GPUs it has for itself; it waits its turn"
     )
     parser.add_argument(
         "--wait", action="store_true", help="print its log until it ends; fail if it fails"
@@ -151,6 +157,55 @@ def _add_files(verbs: Any) -> None:
     )
 
 
+def _add_forward(verbs: Any, *, notebook: bool) -> None:
+    stays = "while this kernel runs" if notebook else "until Ctrl-C"
+    parser = verbs.add_parser(
+        "forward",
+        help="open a job's port on this machine",
+        description="Open a port of a job at an address of this machine, and say which. It "
+        f"stays {stays}, at the longest until the job ends.",
+    )
+    _add_job(parser)
+    parser.add_argument("port", metavar="PORT", help="the port's name, as the job declares it")
+    parser.add_argument(
+        "local",
+        nargs="?",
+        type=_local_port,
+        metavar="LOCALPORT",
+        help="the port on this machine; one that is free if it is left out",
+    )
+    parser.add_argument(
+        "--bind",
+        type=_bind,
+        metavar="ADDRESS",
+        help="the address on this machine: 127.0.0.1, or 0.0.0.0 for every network that it is "
+        "in; by default one that only this machine reaches and that gets no cookies of localhost",
+    )
+    if notebook:
+        parser.add_argument(
+            "--close", action="store_true", help="close what this opened for that port"
+        )
+
+
+def _add_ssh(verbs: Any, *, notebook: bool) -> None:
+    what = "print the line that opens a shell in a running job" if notebook else ""
+    parser = verbs.add_parser(
+        "ssh",
+        help=what or "open a shell in a running job, or run a command there",
+        description="A job declared with ssh=True has a door while it runs: a shell in its "
+        "directory, with its environment and interpreter.",
+        epilog=None
+        if notebook
+        else "examples:\n  %(prog)s train-3f9c2a\n"
+        "  %(prog)s train-3f9c2a nvidia-smi\n  %(prog)s train-3f9c2a -t htop",
+    )
+    _add_job(parser)
+    if not notebook:
+        parser.add_argument(
+            "command", nargs=argparse.REMAINDER, help="what ssh is given besides, as it stands"
+        )
+
+
 def _add_clean(verbs: Any) -> None:
     parser = verbs.add_parser(
         "clean",
@@ -183,12 +238,18 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_worker_verbs(verbs: Any) -> None:
-    verbs.add_parser("list", help="list the workers", description="List the workers.")
+    listing = verbs.add_parser(
+        "list",
+        help="list the workers and their GPUs",
+        description="List the workers, and of those that answer the GPUs: who has them, who "
+        "waits, and what is free of their memory.",
+    )
+    listing.add_argument("--cached", action="store_true", help="asks no worker; shows no GPUs")
     add = verbs.add_parser(
         "add",
         help="add a worker, or change one",
-        description="Add a worker. For one that is there already with the same host, only what "
-        "is given changes.",
+        description="Add a worker, and ask about its host key where that is not known. For one "
+        "that is there already with the same host, only what is given changes.",
         epilog="examples:\n  %(prog)s gpu1 me@gpu1.example.org:2222 --python /opt/conda/bin/python"
         "\n  %(prog)s local --env HF_HOME=/data/hf",
     )
@@ -210,6 +271,11 @@ def _add_worker_verbs(verbs: Any) -> None:
     )
     add.add_argument("--dir", metavar="PATH", help="where the folders of its jobs lie")
     _add_accept_key(add)
+    add.add_argument(
+        "--no-connect",
+        action="store_true",
+        help="only write it down: do not connect to ask for its host key",
+    )
     test = verbs.add_parser(
         "test",
         help="connect to a worker and say what it has",
@@ -228,9 +294,11 @@ def _add_worker_verbs(verbs: Any) -> None:
 def _add_accept_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-key",
+        action="append",
+        default=[],
         type=_fingerprint,
         metavar="SHA256:…",
-        help="trust the host's key if it has this fingerprint",
+        help="trust the host's key if it has this fingerprint (repeatable, for jump hosts)",
     )
 
 
@@ -264,6 +332,13 @@ def timeout_argument(text: str) -> int | None:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _gpus(text: str) -> int | None:
+    try:
+        return check_gpus(text, "--gpus")
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def env_argument(text: str) -> tuple[str, str]:
     """Return name and value of ``K=V``."""
     key, equals, value = text.partition("=")
@@ -276,6 +351,21 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
     return int(text)
+
+
+def _local_port(text: str) -> int:
+    return _checked_place(int(text) if re.fullmatch("[0-9]{1,9}", text) else text, None).port
+
+
+def _bind(text: str) -> str | None:
+    return _checked_place(None, text).host
+
+
+def _checked_place(port: object, bind: object) -> Place:
+    try:
+        return Place.parse(port, bind)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(f"{error.value!r} {error.rule}") from None
 
 
 def _age(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.commands import clean, jobs, workers
+from chutes_jupyter.commands import clean, forwards, jobs, ssh, workers
 from chutes_jupyter.commands.arguments import HelpShown, build_parser, parse
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _VERBS: dict[str, Verb] = {
     "logs": jobs.show_logs,
     "cancel": jobs.cancel,
     "files": jobs.show_files,
+    "forward": forwards.forward,
+    "ssh": ssh.open_shell,
     "clean": clean.clean,
 }
 _WORKER_VERBS: dict[str, Verb] = {

@@ -26,6 +26,8 @@ FRESH = 60.0
 _MAX_VALUE = 100_000
 #: How long `files` waits for the files of a job that has ended, in seconds.
 _LOOK = 3.0
+#: What `run` changes of a job function's options where it is given.
+_OPTIONS = ("worker", "upload", "gpus")
 #: How often a silent log is looked at for an outage, in seconds.
 _BEAT = 1.0
 #: How long a cancel waits for the worker's word, and a log for its next piece, in seconds.
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
     """Submit a job function; with --wait print its log, and fail if it fails."""
     data = here.read_data(arguments.data)
     function: JobFunction = (here.find or load_function)(arguments.function)
-    changes: dict[str, Any] = {"worker": arguments.worker, "upload": arguments.upload}
+    changes: dict[str, Any] = {name: getattr(arguments, name) for name in _OPTIONS}
     changes = {name: value for name, value in changes.items() if value is not None}
     if arguments.timeout is not ...:
         changes["timeout"] = arguments.timeout
@@ -62,6 +64,9 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
 
 def _say_state(job: Job, here: Surroundings) -> None:
     words = job.state.replace("_", " ")
+    if job.state == "pending" and job.reason:
+        here.say(f"{job.label} is pending on {job.worker}: {job.reason}.")
+        return
     here.say(f"{job.label} {words}." if job.done() else f"{job.label} is {words} on {job.worker}.")
 
 
@@ -87,9 +92,19 @@ def _copy_log(pieces: Iterable[str], here: Surroundings) -> None:
 
 
 def _follow_log(job: Job, here: Surroundings, tail: int | None = None) -> None:
-    """Show a log until the job ends, and beside it when its worker is out of reach."""
+    """Show a log until the job ends; beside it what it waits for, and its worker's outages."""
     offset = 0 if tail is None else job.tail_offset(tail)
-    _copy_log(_telling_outages(job, job.stream_log(offset=offset, beat=_BEAT), here), here)
+    pieces = job.stream_log(offset=offset, beat=_BEAT)
+    _copy_log(_telling_outages(job, _telling_waits(job, pieces, here), here), here)
+
+
+def _telling_waits(job: Job, pieces: Iterable[str], here: Surroundings) -> Iterator[str]:
+    told: str | None = None
+    for text in pieces:
+        if job.state == "pending" and job.reason != told:
+            told = job.reason
+            here.remark(f"[{job.label}: {told}]")
+        yield text
 
 
 def _telling_outages(job: Job, pieces: Iterable[str], here: Surroundings) -> Iterator[str]:
@@ -180,12 +195,14 @@ def jobs_table(
 def _state(record: JobRecord, now: float, fresh: float) -> str:
     if record.state in TERMINAL:
         return record.state
+    waits = record.state == "pending" and record.reason
+    word = f"pending: {record.reason}" if waits else record.state
     if record.confirmed is None:
         # Only this machine's own knowledge so far: the worker has said nothing yet.
-        return f"{record.state}, not confirmed"
+        return f"{word}, not confirmed"
     if now - record.confirmed <= fresh:
-        return record.state
-    return f"{record.state}, last confirmed {tables.ago(now - record.confirmed)}"
+        return word
+    return f"{word}, last confirmed {tables.ago(now - record.confirmed)}"
 
 
 def _elapsed(record: JobRecord, now: float) -> str:

@@ -30,6 +30,11 @@ class Surroundings:
         Called with a job that was just submitted, before anything waits for it.
     beside : callable, optional
         Shows text that is not part of the answer (stderr); `write` where it is not given.
+    ask : callable, optional
+        Shows a question and returns what the person answers, or None if it turns out that
+        nobody is there. None where nobody can be asked.
+    signs : bool
+        Whether what is shown may hold more than ASCII.
     """
 
     write: Callable[[str], object]
@@ -38,6 +43,8 @@ class Surroundings:
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
     beside: Callable[[str], object] | None = None
+    ask: Callable[[str], str | None] | None = None
+    signs: bool = True
 
     @property
     def in_notebook(self) -> bool:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from chutes_jupyter import portal
 from chutes_jupyter.commands.arguments import changed_env, unquoted
 from chutes_jupyter.commands.tables import table
+from chutes_jupyter.commands.trust import accept, meet
 from chutes_jupyter.config import LOCAL, Worker, Workers
-from chutes_jupyter.errors import ConfigError, UsageError
-from chutes_jupyter.transports import accept_host_key
+from chutes_jupyter.errors import ConfigError, UsageError, WorkerError
 
 if TYPE_CHECKING:
     import argparse
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from chutes_jupyter.commands.surroundings import Surroundings
 
 
-def show_workers(_arguments: argparse.Namespace, here: Surroundings) -> None:
+def show_workers(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Show every worker; of its environment only the names, since values may be secrets."""
+    workers = list(Workers.load())
     rows = [
         (
             worker.name,
@@ -27,24 +28,37 @@ def show_workers(_arguments: argparse.Namespace, here: Surroundings) -> None:
             worker.dir or "",
             " ".join(worker.env),
         )
-        for worker in Workers.load()
+        for worker in workers
     ]
     here.write(table(("WORKER", "HOST", "PYTHON", "DIR", "ENV"), rows))
+    if not arguments.cached:
+        _show_gpus(workers, here)
+
+
+def _show_gpus(workers: list[Worker], here: Surroundings) -> None:
+    from chutes_jupyter.client.glance import gpu_pages
+    from chutes_jupyter.commands.gpus import gpus_text
+    from chutes_jupyter.job import current_client
+
+    here.write(gpus_text(portal.call(gpu_pages, current_client(), workers)))
 
 
 def add(arguments: argparse.Namespace, here: Surroundings) -> None:
-    """Add a worker or change one, and accept its host key where a fingerprint is given."""
+    """Add a worker or change one, and ask about its host key where that is not known."""
     workers = Workers.load()
     old = workers.get(arguments.name) if arguments.name in workers else None
     worker = _wanted(arguments, old, here)
     if arguments.accept_key:
         # Before it is written: a wrong fingerprint should leave nothing behind.
-        _accept(worker, arguments.accept_key, here)
+        accept(worker, arguments.accept_key, here)
     workers.add(worker)
     what = "changed" if old and worker != old else "kept" if old else "added"
     if old == Worker(LOCAL) != worker:
         what = "changed"
     here.say(f"Worker {worker.name} {what}. Try it with: {here.prog} worker test {worker.name}")
+    if arguments.host is not None and worker.host is not None and not arguments.no_connect:
+        # After it is written: a host that is off, or an answer that never comes, loses nothing.
+        meet(worker, here)
 
 
 def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surroundings) -> Worker:
@@ -70,13 +84,6 @@ def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surrounding
     )
 
 
-def _accept(worker: Worker, fingerprint: str, here: Surroundings) -> None:
-    if worker.host is None:
-        raise UsageError("--accept-key: the worker 'local' is this machine and has no host key")
-    portal.call(accept_host_key, worker, fingerprint)
-    here.say(f"The key {fingerprint} of {worker.host} is accepted.")
-
-
 def remove(arguments: argparse.Namespace, here: Surroundings) -> None:
     """Forget a worker."""
     Workers.load().remove(arguments.name)
@@ -84,11 +91,21 @@ def remove(arguments: argparse.Namespace, here: Surroundings) -> None:
 
 
 def test(arguments: argparse.Namespace, here: Surroundings) -> None:
-    """Connect to a worker and say, line by line, what it has; the error says what to do."""
+    """Go through all that a job needs of a worker, step by step.
+
+    Raises
+    ------
+    WorkerError
+        If a step failed; what to do stands with each.
+    """
     worker = Workers.load().get(arguments.name)
     if arguments.accept_key:
-        _accept(worker, arguments.accept_key, here)
-    from chutes_jupyter.commands.trial import check_worker
+        accept(worker, arguments.accept_key, here)
+    from chutes_jupyter.commands.doctor import examine
 
-    portal.call(check_worker, worker, here)
+    failed = portal.call(examine, worker, here)
+    if failed:
+        raise WorkerError(
+            f"Worker {worker.name} can't take jobs as it is: see {', '.join(failed)} above."
+        )
     here.say(f"Worker {worker.name} can take jobs.")

@@ -132,6 +132,7 @@ class ChuteMagics(Magics):
             "find": self._find,
             "read_data": lambda words: parse_job_data(words, self._names),
             "beside": _remark,
+            "ask": _ask,
         }
         return Surroundings(_write, "%chute", **{**defaults, **changes})
 
@@ -173,6 +174,15 @@ class ChuteMagics(Magics):
         header = kernel.get_parent("shell")
         found = header.get("metadata", {}).get("cellId") if isinstance(header, dict) else None
         return found if isinstance(found, str) else None
+
+
+def _ask(question: str) -> str | None:
+    from IPython.core.error import StdinNotImplementedError
+
+    try:
+        return input(question)
+    except (StdinNotImplementedError, EOFError):  # run without a person: nbclient, papermill
+        return None
 
 
 def _write(text: str) -> None:

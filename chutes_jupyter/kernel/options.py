@@ -14,6 +14,7 @@ from chutes_jupyter.models import (
     DEFAULT_GRACE,
     JobOptions,
     Port,
+    check_gpus,
     check_grace,
     check_log_limit,
     parse_timeout,
@@ -63,6 +64,8 @@ def job_parser() -> Parser:
     add("--upload", action=upload, default=True, help="bring its files back (default)")
     add("--ssh", action="store_true", help="declare the SSH port, 2202")
     add("--worker", metavar="WORKER", default="local", help="where it runs (default: local)")
+    add("--gpus", metavar="N", default=None,
+        help="how many GPUs of the worker it has for itself; it waits its turn")  # fmt: skip
     add("--grace", metavar="SECONDS", default=None,
         help=f"between asking it to end and ending it by force (default: {DEFAULT_GRACE:g})",
         )  # fmt: skip
@@ -97,6 +100,7 @@ def parse_job_line(line: str, names: Mapping[str, Any]) -> JobLine:
         worker=given.worker,
         grace=_grace(given.grace),
         log_limit=check_log_limit(given.log_limit, "--log-limit"),
+        gpus=check_gpus(given.gpus, "--gpus"),
     )
     run = given.run is not None
     for option, value in (("--wait", given.wait), ("--out", given.out)):

@@ -129,7 +129,7 @@ class Panel:
     def _pieces(self, view: View) -> dict[str, str]:
         clock = render.clock(view.state, view.elapsed, view.timeout)
         return {
-            "head": render.head(view.state, view.label, view.worker, clock),
+            "head": render.head(view.state, view.label, view.worker, clock, view.reason),
             "bar": render.bar(view.state, view.elapsed, view.timeout),
             "log": render.log(self._log_text(view)),
             "ports": render.ports(view.ports),

@@ -79,9 +79,14 @@ STYLE = f"""<style>
 </style>"""
 
 
-def head(state: str, label: str, worker: str, clock: str) -> str:
-    """Return the line of the state, the job, its worker and its time."""
+def head(state: str, label: str, worker: str, clock: str, reason: str | None = None) -> str:
+    """Return the line of the state, the job, its worker and its time.
+
+    The reason belongs to the state of a job that waits on its worker; others end with theirs.
+    """
     word = state.replace("_", " ")
+    if state == "pending" and reason:
+        word += f": {reason}"
     colour = _COLOURS.get(state, _MUTED)
     return (
         '<div class="chutes-head-row">'
@@ -136,7 +141,9 @@ def _port(view: PortView) -> str:
     elif view.address:
         where = f'<span class="chutes-label">{escape(view.address)}</span>'
     else:
-        where = f'<span class="chutes-muted">{escape(view.notice)}</span>'
+        where = ""
+    if view.notice:
+        where += f' <span class="chutes-muted">{escape(view.notice)}</span>'
     return (
         f'<tr><td class="chutes-path">{escape(view.name)}</td>'
         f'<td class="chutes-muted">{view.port}/{escape(view.proto)}</td><td>{where}</td></tr>'

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chutes_jupyter.job import Job
+    from chutes_jupyter.job import PortView as JobPort
     from chutes_jupyter.mirror import FileView
 
 
@@ -63,7 +64,7 @@ class View:
             elapsed=job.elapsed,
             timeout=job.timeout,
             reason=job.reason,
-            notices=job.notices,
+            notices=[job.gpus, *job.notices] if job.gpus and not job.done() else job.notices,
             trouble=job.outage,
             ports=[_port_view(job, name) for name in job.ports],
             files=files,
@@ -107,10 +108,18 @@ def _folder(path: Path) -> str:
 
 def _port_view(job: Job, name: str) -> PortView:
     view = job.ports[name]
-    if view.notice:
-        return PortView(view.name, view.port, view.proto, notice=view.notice)
     if job.done():
-        return PortView(view.name, view.port, view.proto, notice="closed: the job has ended")
-    if view.ready or (view.proto == "tcp" and job.state == "running"):
-        return PortView(view.name, view.port, view.proto, address=view.url or "")
-    return PortView(view.name, view.port, view.proto, notice="waits for the job's server")
+        notice = view.notice or "closed: the job has ended"
+        return PortView(view.name, view.port, view.proto, notice=notice)
+    if view.ready or (view.proto != "http" and job.state == "running"):
+        notice = view.notice or _dropped(view)
+        # Not `url`, which waits where it is not there yet.
+        return PortView(view.name, view.port, view.proto, view.url_now or "", notice)
+    return PortView(
+        view.name, view.port, view.proto, notice=view.notice or "waits for the job's server"
+    )
+
+
+def _dropped(view: JobPort) -> str:
+    dropped = view.dropped
+    return f"dropped: {dropped.up} up, {dropped.down} down" if any(dropped) else ""

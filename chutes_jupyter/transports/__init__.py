@@ -43,6 +43,6 @@ async def accept_host_key(worker: Worker, fingerprint: str) -> None:
     """
     if worker.host is None:
         return  # `local` makes its keys on the fly and knows them
-    from chutes_jupyter.transports import ssh
+    from chutes_jupyter.transports import accept
 
-    await ssh.accept_host_key(worker, fingerprint)
+    await accept.accept_host_key(worker, fingerprint)

@@ -8,8 +8,9 @@ this package knows which library carried the bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-__all__ = ["Connection", "Process", "Stream", "Transport"]
+__all__ = ["Connection", "Hop", "Login", "Process", "Route", "Stream", "Transport"]
 
 
 class Stream(ABC):
@@ -72,11 +73,74 @@ class Process(Stream):
         """Return the end of what the command has written to stderr so far."""
 
 
+@dataclass(frozen=True)
+class Hop:
+    """One host on the way to a worker, as the person's settings resolve it.
+
+    Parameters
+    ----------
+    host : str
+        Its name or address.
+    port : int
+        The port of its sshd.
+    user : str
+        Who logs in there.
+    alias : str
+        What the person calls it.
+    """
+
+    host: str
+    port: int
+    user: str
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way to a worker.
+
+    Parameters
+    ----------
+    hops : tuple of Hop
+        Jump hosts in order, then the worker. This machine connects to the first.
+    command : str
+        The ProxyCommand that reaches the first, or "" where a plain TCP connection does.
+    """
+
+    hops: tuple[Hop, ...]
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Login:
+    """One login on the way to a worker; what is not known is "".
+
+    Parameters
+    ----------
+    user : str
+        Who logged in.
+    method : str
+        By what (``publickey``).
+    server : str
+        What the server calls itself (``OpenSSH_9.2``).
+    key_kind, fingerprint : str
+        The host key that it proved to have.
+    """
+
+    user: str = ""
+    method: str = ""
+    server: str = ""
+    key_kind: str = ""
+    fingerprint: str = ""
+
+
 class Connection(ABC):
     """A connection to one worker."""
 
     #: Names the other end in messages (``worker 'gpu1' (me@gpu1.example.org)``).
     description: str
+    #: The logins on the way, the worker's last, where the transport can tell.
+    logins: tuple[Login, ...] = ()
 
     @abstractmethod
     async def start(self, command: str) -> Process:
@@ -127,6 +191,16 @@ class Transport(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    async def route(self) -> Route | None:
+        """Return the way to the worker, without connecting; None where there is nothing to say.
+
+        Raises
+        ------
+        ConnectFailed
+            If the settings for its host can't be used.
+        """
+        return None
 
     @abstractmethod
     async def connect(self, *, bulk: bool = False) -> Connection:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.errors import ConnectFailed, HostKeyError, LoginFailed
+from chutes_jupyter.errors import ConnectFailed, ForwardingRefused, HostKeyError, LoginFailed
+
+#: SSH's code for a channel that the server's settings forbid.
+_PROHIBITED = 1
 
 
 def login_refused(_error: Exception, where: str) -> ConnectFailed:
@@ -44,8 +47,21 @@ def refused(_error: Exception, where: str) -> ConnectFailed:
 
 def by_the_jump_host(error: Exception, where: str) -> ConnectFailed:
     """Say that the jump host found no way on."""
+    if getattr(error, "code", None) == _PROHIBITED:
+        return ConnectFailed(
+            f"{where}: the jump host opens no connections: its sshd_config says "
+            "AllowTcpForwarding no, DisableForwarding yes or a PermitOpen that leaves this out."
+        )
     reason = getattr(error, "reason", error)
     return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
+
+
+def forwards_nothing(where: str) -> ForwardingRefused:
+    """Say that the server opens no connections to ports."""
+    return ForwardingRefused(
+        f"{where} opens no connections to ports: its sshd_config says AllowTcpForwarding no, "
+        "DisableForwarding yes or a PermitOpen that leaves them out."
+    )
 
 
 def unverified(error: Exception, where: str) -> ConnectFailed:

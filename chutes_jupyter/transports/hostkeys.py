@@ -185,7 +185,9 @@ def algorithms(record: Record | None) -> list[str]:
     return [name for kind in kinds for name in KINDS[kind]]
 
 
-def refusal(record: Record, presented: HostKey, worker: str, host: str) -> HostKeyError:
+def refusal(
+    record: Record, presented: HostKey, worker: str, host: str, certificate: str = ""
+) -> HostKeyError:
     """Return the error for a key that is not trusted: changed or unknown.
 
     Parameters
@@ -198,18 +200,46 @@ def refusal(record: Record, presented: HostKey, worker: str, host: str) -> HostK
         The worker's name.
     host : str
         The worker's host, as the person wrote it.
+    certificate : str
+        Why the host's certificate does not vouch for it, in a sentence, where it has one.
     """
     recorded = [entry for entry in record.own if not entry.marker]
+    facts = (presented.fingerprint, presented.kind, record.name)
     if recorded:
-        return ChangedHostKey(_changed(record, presented, recorded), presented.fingerprint)
-    return UnknownHostKey(_unknown(record, presented, worker, host), presented.fingerprint)
+        return ChangedHostKey(_changed(record, presented, recorded), *facts)
+    return UnknownHostKey(_unknown(record, presented, worker, host, certificate), *facts)
 
 
-def _unknown(record: Record, presented: HostKey, worker: str, host: str) -> str:
+def distrusted(record: Record, authority: HostKey | None, reason: str) -> str:
+    """Return in a sentence why a host's certificate does not vouch for it.
+
+    Parameters
+    ----------
+    record : Record
+        What is on record for the host.
+    authority : HostKey or None
+        Who signed the certificate, where that is nobody on record.
+    reason : str
+        What else is wrong with it.
+    """
+    if authority is None:
+        return f"Its certificate does not vouch for it: {reason}."
+    signed = f"Its certificate is signed by the authority {authority.fingerprint}"
+    known = [
+        f"{entry.key.fingerprint} ({entry.file} line {entry.line})"
+        for entry in record.entries("cert-authority")
+    ]
+    if not known:
+        return f"{signed}; no @cert-authority is on record for this host."
+    return f"{signed}, but on record for this host as @cert-authority is {', '.join(known)}."
+
+
+def _unknown(record: Record, presented: HostKey, worker: str, host: str, certificate: str) -> str:
     command = f"worker add {worker} {shlex.quote(host)} --accept-key {presented.fingerprint}"
     return (
         f"The host {record.name} of worker {worker!r} is not known here: nothing was sent to it. "
-        f"It presents a key of type {presented.kind} with the fingerprint\n"
+        f"{certificate + ' ' if certificate else ''}It presents a key of type {presented.kind} "
+        "with the fingerprint\n"
         f"    {presented.fingerprint}\n"
         "Compare it with what whoever runs the host tells you (there: "
         "ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub). If it is the same, accept it with\n"

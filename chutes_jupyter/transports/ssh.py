@@ -14,17 +14,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
-from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
+from chutes_jupyter.config import HostAddress, parse_host
 from chutes_jupyter.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
-    HostKeyError,
-    LoginFailed,
-    UnknownHostKey,
 )
 from chutes_jupyter.transports import failures, hostkeys
-from chutes_jupyter.transports.base import Connection, Process, Stream, Transport
+from chutes_jupyter.transports.base import (
+    Connection,
+    Hop,
+    Login,
+    Process,
+    Route,
+    Stream,
+    Transport,
+)
 from chutes_jupyter.transports.channel import Buffer, BufferedProcess, BufferedStream
 from chutes_jupyter.transports.sshconfig import HostSettings
 
@@ -44,6 +49,8 @@ BULK_WINDOW = 2 * 1024 * 1024
 #: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
 CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
+#: What a server says that is told to forward nothing; where nobody listens it says another.
+_PROHIBITED = asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
 #: Errors of the handshake that may be about the host's key.
 _PERHAPS_THE_KEY = (
     asyncssh.HostKeyNotVerifiable,
@@ -74,13 +81,19 @@ class SshTransport(Transport):
         description = f"worker {self.name!r} ({self._host})"
         return SshConnection(legs, description, BULK_WINDOW if bulk else WINDOW)
 
+    async def route(self) -> Route:
+        """Return the hosts on the way, as ~/.ssh/config has them; see `Transport.route`."""
+        address = parse_host(self._host)
+        try:
+            return await _route(address, ())
+        except FAILURES as error:
+            raise self._failure(error, address) from error
+
     async def _dial(
         self, address: HostAddress, tunnel: Leg | None, above: Sequence[HostAddress]
     ) -> list[Leg]:
         """Connect to one host, through its jump hosts; return all connections, the last first."""
-        if len(above) > MAX_JUMPS:
-            hosts = ", ".join(hop.host for hop in above)
-            raise ConnectFailed(f"ProxyJump of ~/.ssh/config leads in a circle: {hosts}.")
+        _refuse_circle(above)
         legs: list[Leg] = []
         try:
             settings = await _settings(address)
@@ -101,6 +114,8 @@ class SshTransport(Transport):
             return await self._attempt(address, settings, below, keys, ())
         except _PERHAPS_THE_KEY as error:
             self._refuse(keys, error)
+            if _is_revoked(error):
+                raise
             first = error
         # Which key does the host have beside a certificate that we can't judge, or instead of
         # the kinds on record? (If it has none of those, sshd may just hang up.) Where that
@@ -110,7 +125,7 @@ class SshTransport(Transport):
                 address, settings, below, keys, hostkeys.algorithms(keys.record)
             )
         except _PERHAPS_THE_KEY as error:
-            self._refuse(keys, error)
+            self._refuse(keys, error, first)
             raise self._failure(first, address) from error
 
     async def _attempt(
@@ -133,12 +148,20 @@ class SshTransport(Transport):
         )
         return Leg(connection, client)
 
-    def _refuse(self, keys: _Keys, error: Exception) -> None:
-        """Raise the error for a key that the host presented, if it came to that."""
-        if keys.record is not None and keys.presented is not None:
-            self.refused = (keys.record.name, keys.presented)
-            refusal = hostkeys.refusal(keys.record, keys.presented, self.name, self._host)
-            raise refusal from error
+    def _refuse(self, keys: _Keys, error: Exception, first: Exception | None = None) -> None:
+        """Raise the error for a key that the host presented, if it came to that.
+
+        `first` is what happened before, when the host could show a certificate.
+        """
+        if keys.record is None or keys.presented is None:
+            return
+        certificate = ""
+        if isinstance(first, asyncssh.HostKeyNotVerifiable):
+            certificate = hostkeys.distrusted(keys.record, keys.authority, first.reason)
+        self.refused = (keys.record.name, keys.presented)
+        raise hostkeys.refusal(
+            keys.record, keys.presented, self.name, self._host, certificate
+        ) from error
 
     def _failure(self, error: Exception, address: HostAddress) -> ConnectFailed:
         where = f"worker {self.name!r} ({self._host})"
@@ -147,25 +170,25 @@ class SshTransport(Transport):
         return connect_failure(error, where)
 
 
-async def accept_host_key(worker: Worker, fingerprint: str) -> None:
-    """Fetch the host's key again and keep it; see `chutes_jupyter.transports`."""
-    wanted = fingerprint.strip().rstrip("=")
-    transport = SshTransport(worker)
-    try:
-        connection = await transport.connect()
-    except UnknownHostKey as error:
-        if error.fingerprint != wanted:
-            raise HostKeyError(
-                f"The host of worker {worker.name!r} presents {error.fingerprint}, not {wanted}: "
-                "nothing was accepted. Compare again, from the host's own console.",
-                error.fingerprint,
-            ) from error
-        if transport.refused is not None:
-            hostkeys.remember(known_hosts_file(), *transport.refused)
-    except LoginFailed:
-        return  # the login comes after the host key, so that one is known already
-    else:
-        await connection.aclose()
+async def _route(address: HostAddress, above: Sequence[HostAddress]) -> Route:
+    """Return the way that `SshTransport._dial` takes."""
+    _refuse_circle(above)
+    settings = await _settings(address)
+    hops: list[Hop] = []
+    command = settings.proxy_command
+    for hop in settings.jumps(address):
+        if hops:
+            hops.append((await _settings(hop)).hop)
+        else:
+            first = await _route(hop, (*above, hop))
+            hops, command = list(first.hops), first.command
+    return Route((*hops, settings.hop), command)
+
+
+def _refuse_circle(above: Sequence[HostAddress]) -> None:
+    if len(above) > MAX_JUMPS:
+        hosts = ", ".join(hop.host for hop in above)
+        raise ConnectFailed(f"ProxyJump of ~/.ssh/config leads in a circle: {hosts}.")
 
 
 async def _settings(address: HostAddress) -> HostSettings:
@@ -218,6 +241,8 @@ class _Keys:
         self._settings = settings
         self.record: hostkeys.Record | None = None
         self.presented: hostkeys.HostKey | None = None
+        #: Who signed a certificate of the host, where that is nobody on record.
+        self.authority: hostkeys.HostKey | None = None
 
     def __call__(
         self, host: str, _address: str, port: int | None
@@ -226,6 +251,15 @@ class _Keys:
         self.record = self._settings.record(host, port)
         markers = ("", "cert-authority", "revoked")
         return tuple(_import(self.record.entries(marker)) for marker in markers)
+
+
+def _is_revoked(error: Exception) -> bool:
+    """Whether a key on the way is marked as revoked: then no other key makes up for it."""
+    return isinstance(error, asyncssh.HostKeyNotVerifiable) and "revoked" in error.reason
+
+
+def _host_key(key: asyncssh.SSHKey) -> hostkeys.HostKey:
+    return hostkeys.HostKey(key.algorithm.decode("ascii"), key.public_data)
 
 
 def _import(entries: Sequence[hostkeys.Entry]) -> list[asyncssh.SSHKey]:
@@ -250,8 +284,15 @@ class Client(asyncssh.SSHClient):
     ) -> bool:
         """Note a key that is not among the trusted ones, and refuse it."""
         if self._keys is not None:
-            kind = key.algorithm.decode("ascii")
-            self._keys.presented = hostkeys.HostKey(kind, key.public_data)
+            self._keys.presented = _host_key(key)
+        return False
+
+    def validate_host_ca_key(
+        self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        """Note the authority of a certificate that is not among the trusted ones."""
+        if self._keys is not None:
+            self._keys.authority = _host_key(key)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -265,6 +306,22 @@ class Leg:
 
     connection: asyncssh.SSHClientConnection
     client: Client
+
+
+def _login(leg: Leg) -> Login:
+    """Return how a connection came about."""
+    connection = leg.connection
+    key = connection.get_server_host_key()
+    server = connection.get_extra_info("server_version") or ""
+    shown = _host_key(key) if key is not None else None
+    return Login(
+        user=connection.get_extra_info("username") or "",
+        # After the login the first is the one that was used.
+        method=next(iter(connection.get_server_auth_methods()), ""),
+        server=server.removeprefix("SSH-2.0-").partition(" ")[0],
+        key_kind=shown.kind if shown else "",
+        fingerprint=shown.fingerprint if shown else "",
+    )
 
 
 async def _close(legs: Sequence[Leg]) -> None:
@@ -294,22 +351,38 @@ class SshConnection(Connection):
         self._legs = legs
         self._connection = legs[0].connection
         self._client = legs[0].client
+        self.logins = tuple(_login(leg) for leg in reversed(legs))
         self._window = window
 
     async def start(self, command: str) -> Process:
         """Start a command; see `Connection.start`."""
+        try:
+            return await self._session(command)
+        except ConnectFailed:
+            # sshd may have read the end of one session and the wish for this one together, and
+            # clears up only then: the refusal was about a session that is gone by now.
+            return await self._session(command)
+
+    async def _session(self, command: str) -> Process:
         make = functools.partial(_SshProcess, self._buffer())
         opening = self._connection.create_session(
             make, command, encoding=None, window=self._window, request_pty=False
         )
-        return cast("_SshProcess", await self._open(opening, "it takes no further session"))
+        what = "it takes no further session in one connection (MaxSessions in its sshd_config)"
+        return cast("_SshProcess", await self._open(opening, what))
 
     async def open_tcp(self, host: str, port: int) -> Stream:
         """Open a TCP connection from the worker; see `Connection.open_tcp`."""
         make = functools.partial(_SshStream, self._buffer())
         opening = self._connection.create_connection(make, host, port, window=self._window)
         what = f"no connection to {host}:{port} there"
-        return cast("_SshStream", await self._open(opening, what))
+        try:
+            return cast("_SshStream", await self._open(opening, what))
+        except ConnectFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, asyncssh.ChannelOpenError) and cause.code == _PROHIBITED:
+                raise failures.forwards_nothing(self.description) from cause
+            raise
 
     def _buffer(self) -> Buffer:
         return Buffer(self._window, self._why_lost)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
 from chutes_jupyter.transports import hostkeys
+from chutes_jupyter.transports.base import Hop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +37,18 @@ class HostSettings:
         self._get = get
         self._tokens = {**tokens, "%": "%", "d": str(Path.home())}
         self._alias = alias
+
+    @property
+    def hop(self) -> Hop:
+        """The host as the file resolves it."""
+        tokens = self._tokens
+        return Hop(tokens["h"], int(tokens["p"]), tokens["r"], tokens["n"])
+
+    @property
+    def proxy_command(self) -> str:
+        """The command that carries the connection, or ""."""
+        command: str = self._get("ProxyCommand") or ""
+        return "" if command == "none" else command
 
     @property
     def connect_timeout(self) -> float | None:

@@ -12,41 +12,9 @@ from typing import Any
 import pytest
 
 from chutes_jupyter.agent import gpu
+from tests.nvml import build
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-# A driver in a few lines: what each call answers is read from the environment.
-NVML = r"""
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-static int number(const char *name, int other) {
-    const char *text = getenv(name);
-    return text ? atoi(text) : other;
-}
-int nvmlInit_v2(void) { return number("FAKE_INIT", 0); }
-int nvmlShutdown(void) { puts("shut down"); fflush(stdout); return 0; }
-#ifndef OLD
-int nvmlDeviceGetCount_v2(unsigned *count) {
-    *count = number("FAKE_COUNT", 2);
-    return number("FAKE_COUNT_ANSWER", 0);
-}
-#endif
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
-    *handle = (void *)(0x7f0000000000ULL + index);  /* a handle is a pointer, and a wide one */
-    return (int)index == number("FAKE_LOST", -1) ? 15 : 0;
-}
-int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
-    if (((unsigned long long)handle >> 32) != 0x7f00) return 2;
-    snprintf(name, length, "FAKE GPU (simulated) %d", (int)((unsigned long long)handle & 0xff));
-    return number("FAKE_NAME", 0);
-}
-int nvmlDeviceGetMemoryInfo(void *handle, unsigned long long *memory) {
-    memory[0] = 24ULL * 1024 * 1024 * 1024;
-    memory[1] = 1; memory[2] = 2;
-    return number("FAKE_MEMORY", 0);
-}
-"""
 
 
 @pytest.fixture(scope="session")
@@ -55,22 +23,13 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("nvml"))
 
 
-def build(folder: Path, *options: str) -> Path:
-    source = folder / "nvml.c"
-    source.write_text(NVML)
-    library = folder / "libnvidia-ml.so.1"
-    command = ["gcc", "-shared", "-fPIC", *options, "-o", str(library), str(source)]
-    subprocess.run(command, check=True)
-    return folder
-
-
-def ask(folder: Path, **environment: object) -> tuple[Any, bool]:
+def ask(folder: Path, call: str = "list_gpus()", **environment: object) -> tuple[Any, bool]:
     """Return what a process that finds this library says, and whether it shut it down."""
     done = subprocess.run(
         [
             sys.executable,
             "-c",
-            "import json; from chutes_jupyter.agent import gpu; print(json.dumps(gpu.list_gpus()))",
+            f"import json; from chutes_jupyter.agent import gpu\nprint(json.dumps(gpu.{call}))",
         ],
         env={
             **os.environ,
@@ -86,8 +45,17 @@ def ask(folder: Path, **environment: object) -> tuple[Any, bool]:
     return json.loads(lines[-1]), "shut down" in lines
 
 
-def fake(number: int, memory_mib: int | None = 24576) -> dict[str, object]:
-    return {"name": f"FAKE GPU (simulated) {number}", "memory_mib": memory_mib}
+def fake(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "FAKE GPU (simulated)",
+        "memory_mib": 24576,
+        "free_mib": 24000,
+        "uuid": f"GPU-{number:08x}",
+        "index": number,
+        "mig": False,
+        "processes": [],
+        **changes,
+    }
 
 
 def test_gpus_are_listed_by_name_and_memory(nvml: Path) -> None:
@@ -120,7 +88,8 @@ def test_a_gpu_that_does_not_answer_is_left_out(nvml: Path, call: str) -> None:
 
 
 def test_a_gpu_that_shares_the_hosts_memory_has_that(nvml: Path) -> None:
-    assert ask(nvml, FAKE_MEMORY=3)[0] == [fake(0, gpu.memory_mib()), fake(1, gpu.memory_mib())]
+    own = {"memory_mib": gpu.memory_mib(), "free_mib": None}
+    assert ask(nvml, FAKE_MEMORY=3)[0] == [fake(0, **own), fake(1, **own)]
 
 
 def test_without_the_library_nothing_can_be_said(tmp_path: Path) -> None:
@@ -131,6 +100,41 @@ def test_without_the_library_nothing_can_be_said(tmp_path: Path) -> None:
 
 def test_a_library_that_lacks_a_function_can_not_say(tmp_path: Path) -> None:
     assert ask(build(tmp_path, "-DOLD")) == (None, True)
+
+
+@pytest.mark.parametrize("options", [(), ("-DFIRST",)], ids=["newest", "first"])
+def test_the_processes_of_a_gpu_are_told(tmp_path: Path, options: tuple[str, ...]) -> None:
+    state = tmp_path / "state"
+    many = " ".join(f"{pid} 3" for pid in range(1000, 1300))
+    state.write_text(f"GPU-a 1000 900 0 17 60 18 0\nGPU-b 1000 900 1\nGPU-c 1000 100 0 {many}\n")
+    first, second, third = ask(build(tmp_path / "nvml", *options), FAKE_NVML=state)[0]
+    assert first["processes"] == [{"pid": 17, "used_mib": 60}, {"pid": 18, "used_mib": None}]
+    assert (first["mig"], second["mig"], second["processes"]) == (False, True, [])
+    assert third["processes"] == [{"pid": pid, "used_mib": 3} for pid in range(1000, 1300)]
+
+
+def test_a_library_that_lacks_newer_functions_tells_the_rest(tmp_path: Path) -> None:
+    assert ask(build(tmp_path, "-DBARE"))[0] == [fake(0, uuid=None), fake(1, uuid=None)]
+
+
+def test_a_gpu_that_can_not_be_split_is_whole(nvml: Path) -> None:
+    assert ask(nvml, FAKE_MIG=3)[0] == [fake(0), fake(1)]
+
+
+def test_a_process_of_its_own_asks_the_driver(nvml: Path) -> None:
+    assert ask(nvml, "ask()") == ([fake(0), fake(1)], False)
+    assert ask(nvml, "ask(1)", FAKE_INIT=9) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("FAKE_HANG", "did not answer within 1 s"), ("FAKE_CRASH", "crashed")]
+)
+def test_a_driver_that_hangs_or_crashes_takes_nobody_with_it(
+    nvml: Path, fault: str, words: str
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        ask(nvml, "ask(1)", **{fault: 1})
+    assert words in caught.value.stderr
 
 
 def test_the_host_tells_its_processors_memory_and_system() -> None:

@@ -11,6 +11,8 @@ import pytest
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter.config import Worker, Workers
 from tests.client.rig import Submit, start
+from tests.faults.kit import Line, line_to
+from tests.sshd import Sshd
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,13 @@ def local(tmp_path: Path) -> Worker:
     found = Worker("local", dir=str(tmp_path / "worker"))
     Workers.load().add(found)
     return found
+
+
+@pytest.fixture
+def line(sshd: Sshd, home: Path, tmp_path: Path) -> Iterator[Line]:
+    """A worker behind a line that can be cut."""
+    with line_to(sshd, home, tmp_path / "worker") as found:
+        yield found
 
 
 @pytest.fixture

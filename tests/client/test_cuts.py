@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,8 @@ import pytest
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobCancelled, JobFailed
 from tests.client.rig import PATIENCE, Submit, until
-from tests.faults.kit import Line, line_to
+from tests.faults.kit import Line
 from tests.sshd import Sshd
-
-
-@pytest.fixture
-def line(sshd: Sshd, home: Path, tmp_path: Path) -> Iterator[Line]:
-    with line_to(sshd, home, tmp_path / "worker") as found:
-        yield found
-
 
 COUNTS = """
 import time

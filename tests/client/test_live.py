@@ -28,6 +28,40 @@ def test_events_make_the_state() -> None:
     assert (job.state, job.reason, job.ended, job.has_value) == ("failed", "no", 104.0, False)
 
 
+def waiting(number: int, message: str) -> Event:
+    return Event(n=number, t=100.0 + number, type="waiting", message=message)
+
+
+def test_what_a_job_waits_for_is_its_reason_until_it_starts() -> None:
+    job = live()
+    job.apply([event(1, "starting"), waiting(2, "waiting for 1 GPU, 1 ahead")])
+    assert (job.state, job.reason, job.event) == ("pending", "waiting for 1 GPU, 1 ahead", 2)
+    assert job.acknowledged
+    job.apply([waiting(3, "waiting for 1 GPU, next in line")])
+    assert (job.state, job.reason, job.event) == ("pending", "waiting for 1 GPU, next in line", 3)
+    job.apply([event(4, "starting")])
+    assert (job.state, job.reason) == ("starting", None)
+    job.apply([event(5, "running"), waiting(6, "nothing any more")])
+    assert (job.state, job.reason) == ("running", None)
+
+
+def test_waiting_that_is_read_again_does_not_take_back_what_the_store_knew() -> None:
+    job = live(state="failed", event=4, reason="it broke")
+    job.apply(
+        [event(1, "starting"), waiting(2, "waiting for 1 GPU, 1 ahead"), event(3, "starting")]
+    )
+    assert (job.state, job.reason) == ("failed", "it broke")
+
+
+def test_a_worker_may_wait_neither_after_the_end_nor_at_length() -> None:
+    job = live()
+    job.apply([event(1, "starting"), waiting(2, "x" * 60_000)])
+    assert job.reason == "x" * 200
+    job.apply([event(3, "failed", reason="no", has_value=False)])
+    with pytest.raises(AgentFailed, match="twice"):
+        job.apply([waiting(4, "still")])
+
+
 @pytest.mark.parametrize("number", [1, 3, 7])
 def test_a_number_twice_or_left_out_is_refused(number: int) -> None:
     job = live()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.client.conftest import environment, here, local, own_client, submit, worker
-from tests.client.test_cuts import line
+from tests.client.conftest import environment, here, line, local, own_client, submit, worker
 
 __all__ = ["environment", "here", "line", "local", "own_client", "submit", "worker"]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from chutes_jupyter import portal
+from chutes_jupyter.commands.doctor import examine
 from chutes_jupyter.commands.surroundings import Surroundings
-from chutes_jupyter.commands.trial import check_worker
 from chutes_jupyter.config import Worker
 from tests.agent.rig import agent
 
@@ -139,7 +139,7 @@ def test_worker_test_warns_and_names_the_command_that_helps(
     logind(works=works)
     out = io.StringIO()
     worker = Worker("local", dir=str(tmp_path / "worker"))
-    portal.call(check_worker, worker, Surroundings(out.write))
-    (line,) = [line for line in out.getvalue().splitlines() if " logout " in line]
-    assert line.startswith("WARNING logout")
-    assert f"loginctl enable-linger {ME}" in line
+    assert portal.call(examine, worker, Surroundings(out.write)) == []
+    lines = out.getvalue().splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith("! logout ")]
+    assert f"loginctl enable-linger {ME}" in " ".join(lines[number : number + 3])

@@ -88,6 +88,7 @@ EVENTS = [
     {"n": 7, "t": 1.0, "type": "state", "state": "failed", "reason": "no", "error": RAISED},
 ]
 PORT = {"name": "web", "port": 8080, "proto": "http"}
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8J0cQ0aZcmW0Hq5dQ0mO3o1u1l9bqk0l4lF3s5m0aB"
 SHAPES: dict[Any, dict[str, Any]] = {
     replies.EventPage: {"events": EVENTS, "state": "running", "terminal": False},
     replies.Submitted: {"state": None, "event": 0, "known": True},
@@ -95,12 +96,24 @@ SHAPES: dict[Any, dict[str, Any]] = {
     replies.Listing: liar.outputs({}),
     replies.ReadEnd: {"size": 1, "mtime_ns": 1, "sha256": None, "changed": False},
     replies.Hello: liar.hello({}),
+    replies.Pong: {"time": 1.0},
+    replies.Checkup: {
+        "path": "/x",
+        "free": 1,
+        "total": 2,
+        "files_free": None,
+        "kind": "ext4",
+        "write_fault": None,
+        "lock_fault": "no",
+    },
     replies.Info: {**liar.info({}), "gpus": [{"name": "H200", "memory_mib": 1}]},
     replies.JobPage: {
         "jobs": [{**liar.summary(), "ports": [PORT]}],
         "next": None,
         "unreadable": [{"id": rig.JOB, "reason": "new"}],
     },
+    replies.DoorFacts: {"user": "me", "host_key": HOST_KEY, "keys": [HOST_KEY]},
+    replies.DoorRefusal: {"error": {"code": "ended", "message": "it has ended"}},
 }
 
 

@@ -47,6 +47,12 @@ def test_timeouts(text: str, seconds: int | None):
     assert parse_job_line(f"train --timeout {text}", {}).options.timeout == seconds
 
 
+def test_gpus():
+    assert parse_job_line("train --gpus 2", {}).options.gpus == 2
+    assert parse_job_line("train --gpus 0", {}).options.gpus == 0
+    assert parse_job_line("train", {}).options.gpus is None
+
+
 def test_a_log_limit():
     assert parse_job_line("train --log-limit 2g", {}).options.log_limit == 2 * 1024**3
     assert parse_job_line("train --log-limit none", {}).options.log_limit is None
@@ -65,6 +71,8 @@ def test_a_log_limit():
         ("train --grace -1", "0 to 3600"),
         ("train --grace=x", "0 to 3600"),
         ("train --log-limit 1k", "Write it like --log-limit 2g"),
+        ("train --gpus 65", "--gpus='65': must be a whole number from 0"),
+        ("train --gpus all", "Write it like --gpus 1"),
         ("2train", "must be a Python name"),
         ("class", "must be a Python name"),
         ("train --run --out 1x", "must be a Python name"),
@@ -100,7 +108,7 @@ def test_help_names_every_option(line: str):
         parse_job_line(line, {})
     for option in (
         "NAME:PORT/PROTO", "--timeout", "--no-upload", "--ssh", "--worker", "--run", "--wait",
-        "--out", "--grace", "--log-limit",
+        "--out", "--grace", "--log-limit", "--gpus",
     ):  # fmt: skip
         assert option in caught.value.text
 

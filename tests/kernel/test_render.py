@@ -59,6 +59,13 @@ def test_what_a_job_says_is_text(page: str):
     assert EVIL in reader.text
 
 
+def test_an_address_may_have_a_notice_beside_it():
+    view = PortView("dns", 9000, "udp", "udp://127.0.0.1:1", "dropped: 3 up, 0 down")
+    text = Reader(render.ports([view])).text
+    assert "udp://127.0.0.1:1" in text
+    assert "dropped: 3 up, 0 down" in text
+
+
 def test_only_web_addresses_are_links():
     reader = Reader(render.ports([PortView("web", 8080, "http", address="http://127.0.0.1:1")]))
     assert reader.attributes["href"] == "http://127.0.0.1:1"

@@ -12,7 +12,6 @@ import pytest
 from chutes_jupyter.config import Worker, known_hosts_file
 from chutes_jupyter.errors import (
     ChangedHostKey,
-    ConnectFailed,
     HostKeyError,
     LoginFailed,
     UnknownHostKey,
@@ -96,6 +95,15 @@ async def test_another_fingerprint_accepts_nothing(worker: Worker, server: Sshd)
         await connects(worker)
 
 
+async def test_another_fingerprint_than_that_on_record_is_told(
+    worker: Worker, server: Sshd
+) -> None:
+    await accept_host_key(worker, server.fingerprint)
+    with pytest.raises(HostKeyError, match="that is on record is") as caught:
+        await accept_host_key(worker, "SHA256:" + "A" * 43)
+    assert server.fingerprint in str(caught.value)
+
+
 async def test_a_key_can_be_accepted_where_the_login_fails(
     worker: Worker, server: Sshd, home: Path
 ) -> None:
@@ -143,6 +151,8 @@ async def test_a_key_of_another_kind_than_recorded_is_a_changed_key(
         await connects(worker)
     assert fingerprint(other) in str(caught.value)
     assert server.fingerprint in str(caught.value)
+    for meaning in ("set up anew", "belongs to another machine now", "stands between you and it"):
+        assert meaning in str(caught.value)
 
 
 async def test_of_several_keys_the_recorded_kind_is_used(home: Path) -> None:
@@ -242,6 +252,45 @@ async def test_with_an_unknown_authority_the_key_itself_counts(
     assert await connects(worker)
 
 
+async def test_a_certificate_of_another_authority_is_refused_in_words(
+    worker: Worker, server: Sshd, authority: Path, home: Path, tmp_path: Path
+) -> None:
+    other = make_key(tmp_path / "other")
+    know(home, f"@cert-authority * {Path(f'{other}.pub').read_text()}")
+    with pytest.raises(UnknownHostKey) as caught:
+        await connects(worker)
+    message = str(caught.value)
+    assert f"Its certificate is signed by the authority {fingerprint(authority)}" in message
+    assert f"as @cert-authority is {fingerprint(other)} ({home}/.ssh/known_hosts line 1)" in message
+    assert (caught.value.fingerprint, caught.value.kind) == (server.fingerprint, "ssh-ed25519")
+    know(home, "")
+    with pytest.raises(UnknownHostKey, match="no @cert-authority is on record for this host"):
+        await connects(worker)
+    assert_nothing_was_sent(server)
+
+
+async def test_an_authority_in_a_hashed_file_vouches(
+    worker: Worker, server: Sshd, authority: Path, home: Path
+) -> None:
+    kind, blob = Path(f"{authority}.pub").read_text().split()[:2]
+    know(home, f"[127.0.0.1]:{server.port} {kind} {blob}\n")
+    known = home / ".ssh" / "known_hosts"
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(known)], check=True, capture_output=True)
+    know(home, f"@cert-authority {known.read_text()}")
+    assert await connects(worker)
+
+
+async def test_a_revoked_authority_is_refused_whatever_else_the_host_shows(
+    worker: Worker, server: Sshd, authority: Path, home: Path
+) -> None:
+    public = Path(f"{authority}.pub").read_text()
+    know(home, f"@cert-authority * {public}@revoked * {public}")
+    with pytest.raises(HostKeyError, match="revoked") as caught:
+        await connects(worker)
+    assert not isinstance(caught.value, UnknownHostKey)
+    assert_nothing_was_sent(server)
+
+
 async def test_an_authority_for_other_names_does_not_vouch(
     worker: Worker, server: Sshd, authority: Path, home: Path
 ) -> None:
@@ -251,7 +300,7 @@ async def test_an_authority_for_other_names_does_not_vouch(
     server.stop()
     server.run()
     know(home, f"@cert-authority * {Path(f'{authority}.pub').read_text()}")
-    with pytest.raises(ConnectFailed):
+    with pytest.raises(UnknownHostKey, match=r"Its certificate does not vouch for it: .*principal"):
         await connects(worker)
     assert_nothing_was_sent(server)
 

@@ -84,7 +84,8 @@ def unpack(tag: str, parts: List[Any], blobs: List[memoryview]) -> Any:
     count = 1
     for size in shape:
         count *= size
-    if count * dtype.itemsize != blobs[0].nbytes:
+    # Not dtype.itemsize, which came with torch 2.1.
+    if count * torch.empty(0, dtype=dtype).element_size() != blobs[0].nbytes:
         raise malformed("a tensor of the wrong size")
     if not count:
         tensor = torch.empty(shape, dtype=dtype)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 
-from chutes_jupyter import Chute
+from chutes_jupyter import Chute, Port
 
 chute = Chute(username="bench", name="bench", image="parachutes/python:3.12")
 
@@ -40,3 +40,23 @@ async def write(self, **job_data):
     print("written")
     while not os.path.exists(job_data["go"]):
         await asyncio.sleep(0.001)
+
+
+@chute.job(upload=False, ports=[Port(name="web", port=18431, proto="http")])
+async def pages(self, **job_data):
+    """Serve a page of a thousand bytes, until it is cancelled."""
+
+    async def page(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+        await writer.drain()
+        writer.close()
+
+    await asyncio.start_server(page, "127.0.0.1", 18431)
+    await self.cancel_event.wait()
+
+
+@chute.job(upload=False)
+async def wait(self, **job_data):
+    """Wait until it is cancelled."""
+    await self.cancel_event.wait()

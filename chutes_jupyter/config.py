@@ -30,6 +30,8 @@ from chutes_jupyter.files import file_lock, write_private
 from chutes_jupyter.models import DEFAULT_LOG_LIMIT, check_log_limit
 
 LOCAL = "local"
+#: Ways to reach a worker with a host.
+TRANSPORTS = ("asyncssh", "openssh")
 FILE_NAME = "chutes_workers.toml"
 DEFAULT_OUTPUTS = "chute_outputs"
 DEFAULT_MIRROR_LIMIT_GB = 10.0
@@ -177,6 +179,9 @@ class Worker:
         Added to the environment of its jobs. Never logged, never stored elsewhere.
     dir : str, optional
         Where the folders of its jobs lie; ``~/.chutes_jupyter`` where it is None.
+    transport : str, optional
+        What carries the bytes: ``asyncssh``, or ``openssh``, the `ssh` program; chosen for each
+        connection where it is None.
 
     Raises
     ------
@@ -189,6 +194,7 @@ class Worker:
     python: str | None = None
     env: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     dir: str | None = None
+    transport: str | None = None
 
     def __post_init__(self) -> None:
         validate_name(self.name)
@@ -200,7 +206,18 @@ class Worker:
             parse_host(self.host)
         _validate_path("python", self.python, rooted=False, example="/opt/conda/bin/python")
         _validate_path("dir", self.dir, rooted=True, example="/scratch/me/chutes")
+        self._validate_transport()
         object.__setattr__(self, "env", validate_env(self.env))
+
+    def _validate_transport(self) -> None:
+        if self.transport is None:
+            return
+        if self.transport not in TRANSPORTS:
+            rule = "must be asyncssh or openssh (the ssh program)"
+            raise _wrong("transport", self.transport, rule, '"openssh"')
+        if self.host is None:
+            rule = "the worker 'local' is this machine, and no SSH leads to it"
+            raise _wrong("transport", self.transport, rule, "another name for it")
 
     @property
     def address(self) -> HostAddress | None:
@@ -371,7 +388,7 @@ class Workers:
 
 def _fill(table: Any, worker: Worker) -> None:
     """Make a TOML table say what the worker says, touching only what differs."""
-    for key in ("host", "python", "dir"):
+    for key in ("host", "python", "dir", "transport"):
         value = getattr(worker, key)
         if value is None:
             table.pop(key, None)
@@ -423,7 +440,7 @@ def _worker(path: Path, name: str, table: object) -> Worker:
     where = f"workers.{name}"
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {where}: must be a table. Write it like [workers.gpu1]")
-    _refuse_unknown(path, where, table, {"host", "python", "env", "dir"})
+    _refuse_unknown(path, where, table, {"host", "python", "env", "dir", "transport"})
     with _naming(path, where):
         return Worker(name, **table)
 

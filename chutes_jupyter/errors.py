@@ -9,6 +9,7 @@ ChuteError
 ├── WorkerError          a worker could not be reached or used
 │   ├── ConnectFailed    no connection: unreachable, refused, timed out
 │   │   ├── LoginFailed      reached, but the login was refused
+│   │   │   └── LoginNeeded      somebody must log in first: it asks for what is not stored
 │   │   ├── ForwardingRefused   reached, but its server opens no connections to ports
 │   │   └── HostKeyError     the host's identity could not be confirmed
 │   │       ├── UnknownHostKey   never seen before
@@ -54,6 +55,7 @@ __all__ = [
     "JobNotFound",
     "JobTimedOut",
     "LoginFailed",
+    "LoginNeeded",
     "OutputsError",
     "RequestRefused",
     "ResultError",
@@ -138,6 +140,10 @@ class ConnectFailed(WorkerError):
 
 class LoginFailed(ConnectFailed):
     """The worker was reached, but it refused the login."""
+
+
+class LoginNeeded(LoginFailed):
+    """The login asks for a passphrase, a password or a code; `worker login` does it once."""
 
 
 class ForwardingRefused(ConnectFailed):

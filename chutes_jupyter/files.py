@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -42,20 +43,55 @@ def file_lock(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
     ConfigError
         If another process holds it for longer than `timeout` seconds.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
+    with _opened(path) as handle:
         deadline = time.monotonic() + timeout
         while not _try_lock(handle):
             if time.monotonic() > deadline:
-                raise ConfigError(f"{path}: another process holds this lock; try again.")
+                raise _held(path)
             time.sleep(0.02)
-        try:
+        with _unlocking(handle):
             yield
-        finally:
-            # A child that was forked meanwhile shares the file, and would hold the lock on.
-            _unlock(handle)
+
+
+@contextlib.asynccontextmanager
+async def waiting_for_lock(path: Path, *, patience: float = 10.0) -> AsyncIterator[None]:
+    """Hold a lock as `file_lock` does, without stopping the event loop while waiting for it.
+
+    Raises
+    ------
+    ConfigError
+        If another process holds it for longer than `patience` seconds.
+    """
+    with _opened(path) as handle:
+        deadline = time.monotonic() + patience
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise _held(path)
+            await asyncio.sleep(0.02)
+        with _unlocking(handle):
+            yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        yield handle
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _unlocking(handle: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # A child that was forked meanwhile shares the file, and would hold the lock on.
+        _unlock(handle)
+
+
+def _held(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: another process holds this lock; try again.")
 
 
 def _try_lock(handle: int) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chutes_jupyter.config import Worker
+from chutes_jupyter.config import TRANSPORTS, Worker
 from tests.sshd import Sshd, User
 
 #: What points to the person's own files or agents.
@@ -38,6 +40,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     job = sys.modules.get("chutes_jupyter.job")
     if job is not None:
         job.close_client()
+    end_masters()
+
+
+def end_masters() -> None:
+    """End the control masters of this test, which would outlive it, and remove their folder."""
+    control = sys.modules.get("chutes_jupyter.transports.openssh.control")
+    if control is None:
+        return
+    folder = control.folder()
+    for socket in folder.glob("?" * 16):
+        subprocess.run(["ssh", "-S", socket, "-O", "exit", "any"], capture_output=True)
+    for file in folder.iterdir():
+        # A master ends after its answer, and takes its socket along.
+        file.unlink(missing_ok=True)
+    folder.rmdir()
 
 
 @pytest.fixture(scope="session")
@@ -85,9 +102,27 @@ def ordinary_worker(sshd_user: Sshd, ordinary_user: User, home: Path, tmp_path: 
     return Worker("plain1", host="plain1", python="/usr/bin/python3", dir=str(folder))
 
 
-@pytest.fixture(params=["local", "sshd", "sshd-user"])
+ANY_WORKER = ("local", "sshd", "sshd-user")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let `any_worker` be what the module wants: with OVER_OPENSSH, the ssh program, too."""
+    if "any_worker" in metafunc.fixturenames:
+        more = ("openssh",) if getattr(metafunc.module, "OVER_OPENSSH", False) else ()
+        metafunc.parametrize("any_worker", [*ANY_WORKER, *more], indirect=True)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def dialling(request: pytest.FixtureRequest) -> str:
+    """Each way to dial out in turn, for `Worker.transport`."""
+    return request.param
+
+
+@pytest.fixture
 def any_worker(request: pytest.FixtureRequest, tmp_path: Path) -> Worker:
     """Each kind of worker in turn: the embedded server, sshd, sshd as an ordinary user."""
+    if request.param == "openssh":
+        return replace(request.getfixturevalue("ssh_worker"), transport="openssh")
     if request.param == "sshd":
         return request.getfixturevalue("ssh_worker")
     if request.param == "sshd-user":

@@ -54,7 +54,7 @@ def magic(home):
 VERBS = [
     ["run"], ["jobs"], ["logs"], ["cancel"], ["files"], ["ssh"], ["clean"], ["worker"],
     ["worker", "list"],
-    ["worker", "add"], ["worker", "test"], ["worker", "remove"],
+    ["worker", "add"], ["worker", "login"], ["worker", "test"], ["worker", "remove"],
 ]  # fmt: skip
 
 
@@ -377,6 +377,20 @@ def test_adding_again_changes_only_what_is_given(terminal):
     with pytest.raises(ConfigError, match=r"There is a worker 'gpu1' already, at h\."):
         terminal("worker", "add", "gpu1", "other")
     assert Workers.load().get("gpu1").host == "h"
+
+
+def test_a_transport_is_set_shown_and_unset(terminal):
+    add = ("worker", "add", "gpu1", "me@gpu1", "--no-connect")
+    terminal(*add)
+    assert "TRANSPORT" not in terminal("worker", "list", "--cached")
+    terminal(*add, "--transport", "openssh")
+    head, *rows = terminal("worker", "list", "--cached").splitlines()
+    assert head.split()[-1] == "TRANSPORT"
+    assert rows[-1].split()[-1] == "openssh"
+    terminal(*add, "--python", "/opt/python")
+    assert Workers.load().get("gpu1").transport == "openssh"
+    terminal(*add, "--transport", "auto")
+    assert Workers.load().get("gpu1").transport is None
 
 
 def test_local_can_be_changed_but_has_no_host(terminal):

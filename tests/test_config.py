@@ -101,6 +101,17 @@ def test_refused_worker_names(name):
         Worker(name, "h")
 
 
+def test_a_transport_is_one_of_two_and_none_for_this_machine(file):
+    with pytest.raises(ConfigError, match=r"^transport='ftp': must be asyncssh or openssh"):
+        Worker("gpu1", "h", transport="ftp")
+    with pytest.raises(ConfigError, match="no SSH leads to it"):
+        Worker("local", transport="openssh")
+    workers = Workers.load(file)
+    workers.add(Worker("gpu1", "h", transport="openssh"))
+    assert 'transport = "openssh"' in file.read_text()
+    assert Workers.load(file).get("gpu1").transport == "openssh"
+
+
 def test_environments_are_checked_by_key_and_keep_their_values_to_themselves():
     assert validate_env({"A_1": "", "_b": "x=y"}) == {"A_1": "", "_b": "x=y"}
     for key in ("", "1A", "A-B", "A B", "A=B", "Ä", 1):

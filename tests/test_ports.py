@@ -21,6 +21,8 @@ from chutes_jupyter.relay import Relay
 from chutes_jupyter.transports import Connection, Process, Stream, transport_for
 from tests.sshd import Sshd, free_port
 
+OVER_OPENSSH = True
+
 pytestmark = pytest.mark.anyio
 
 

@@ -36,7 +36,9 @@ def main(path: str, terminals: bool = True) -> NoReturn:
     if told is None:
         sys.exit("the job has ended")
     spec = job.read_spec()
-    firm = {**(spec.get("env") or {}), **told["firm"], LABEL: label_of(job, spec)}
+    # As the job has them: it may have been given other GPUs than the worker's jobs in general.
+    named = {name: told["env"][name] for name in spec.get("env") or {} if name in told["env"]}
+    firm = {**named, **told["firm"], LABEL: label_of(job, spec)}
     command = os.environ.get("SSH_ORIGINAL_COMMAND")
     shell = os.environ.get("SHELL") or "/bin/sh"
     env = {name: value for name, value in told["env"].items() if name not in _FOREIGN}

@@ -19,11 +19,12 @@ from chutes_jupyter.errors import (
     ConnectionLost,
     HostKeyError,
     LoginFailed,
+    LoginNeeded,
     RequestRefused,
 )
 from chutes_jupyter.link import PATIENCE, AgentLink, Reply
 from chutes_jupyter.replies import Hello, parse
-from chutes_jupyter.transports import transport_for
+from chutes_jupyter.transports import logged_in, transport_for
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Pauses between tries to reach a worker, in seconds: from, growing by, to.
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.2, 1.7, 30.0
+#: The same where somebody must log in first, and how often to look whether that was done. Each try
+#: is a failed login to the host, and some lock out who has five of them in ten minutes.
+_LOGIN_PAUSE, _LOOK = 600.0, 1.0
 #: A peer that says nothing for so long while we connect is called silent, in seconds; hosts
 #: that are only slow get longer, before the try is given up.
 _SILENCE = 5.0
@@ -82,6 +86,7 @@ class Session:
         self.reached = False
         self._failures = 0
         self._next_try = 0.0
+        self._needs_login = False
         self._proving: asyncio.TimerHandle | None = None
         self._users = 0
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -135,13 +140,16 @@ class Session:
         self._failures = min(self._failures + 1, 50)
         try:
             self._way = await self._make_way()
+        except LoginNeeded:
+            pause, self._needs_login = _LOGIN_PAUSE, True
+            raise
         except (LoginFailed, HostKeyError):
             pause = _LONGEST_PAUSE  # hosts lock out who knocks too often
             raise
         finally:
             # Jitter: the clients of a worker that comes back must not come all at once.
             self._next_try = _now() + pause * random.uniform(0.6, 1.4)  # noqa: S311
-        self.reached = True
+        self.reached, self._needs_login = True, False
         self._up.set()
         self._proving = asyncio.get_running_loop().call_later(_PROVEN, self._answered)
         return self._way
@@ -246,7 +254,17 @@ class Session:
         if delay > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
+                    await self._worth_a_try()
+
+    async def _worth_a_try(self) -> None:
+        """Wait until somebody else's try succeeded, or somebody has logged in where that lacked."""
+        while self._needs_login and not self._up.is_set():
+            if await logged_in(self.worker):
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
                     await self._up.wait()
+        await self._up.wait()
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -8,6 +8,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chutes_jupyter.config import TRANSPORTS
 from chutes_jupyter.errors import SpecError, UsageError
 from chutes_jupyter.models import check_gpus, parse_timeout
 from chutes_jupyter.places import Place
@@ -63,7 +64,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     _add_forward(verbs, notebook=notebook)
     _add_ssh(verbs, notebook=notebook)
     _add_clean(verbs)
-    worker = verbs.add_parser("worker", help="list, add, test or remove workers")
+    worker = verbs.add_parser("worker", help="list, add, log in to, test or remove workers")
     worker.description = "A worker is a place where jobs run: local, or any SSH host."
     _add_worker_verbs(worker.add_subparsers(dest="worker_verb", metavar="VERB", required=True))
     return parser
@@ -270,12 +271,24 @@ def _add_worker_verbs(verbs: Any) -> None:
         help="an environment variable of its jobs; K= removes it (repeatable)",
     )
     add.add_argument("--dir", metavar="PATH", help="where the folders of its jobs lie")
+    add.add_argument(
+        "--transport",
+        choices=[*TRANSPORTS, "auto"],
+        help="what carries the bytes: asyncssh, openssh (the ssh program), or auto (default)",
+    )
     _add_accept_key(add)
     add.add_argument(
         "--no-connect",
         action="store_true",
         help="only write it down: do not connect to ask for its host key",
     )
+    login = verbs.add_parser(
+        "login",
+        help="log in to a worker that asks for a password or a code",
+        description="Log in to a worker that asks: for the passphrase of your key, a password or "
+        "a one-time code. It holds for all your notebooks and terminals on this machine.",
+    )
+    login.add_argument("name", metavar="NAME", help="which worker")
     test = verbs.add_parser(
         "test",
         help="connect to a worker and say what it has",

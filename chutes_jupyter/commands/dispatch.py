@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chutes_jupyter.commands import clean, forwards, jobs, ssh, workers
+from chutes_jupyter.commands import clean, forwards, jobs, login, ssh, workers
 from chutes_jupyter.commands.arguments import HelpShown, build_parser, parse
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _VERBS: dict[str, Verb] = {
 _WORKER_VERBS: dict[str, Verb] = {
     "list": workers.show_workers,
     "add": workers.add,
+    "login": login.log_in,
     "test": workers.test,
     "remove": workers.remove,
 }

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+def ask_hidden(prompt: str) -> str:
+    """Ask whoever sits there, without showing what is typed; in a notebook, too."""
+    import getpass
+
+    # Looked up late: in a notebook, the kernel has put its own way there.
+    return getpass.getpass(prompt)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """Where a verb was typed.
@@ -33,6 +41,8 @@ class Surroundings:
     ask : callable, optional
         Shows a question and returns what the person answers, or None if it turns out that
         nobody is there. None where nobody can be asked.
+    secret : callable, optional
+        Asks a person for a secret, with these words, and returns it.
     signs : bool
         Whether what is shown may hold more than ASCII.
     """
@@ -42,8 +52,9 @@ class Surroundings:
     find: Callable[[str], Any] | None = None
     read_data: Callable[[Sequence[str]], dict[str, Any]] = parse_data
     submitted: Callable[[Any], object] | None = None
-    beside: Callable[[str], object] | None = None
     ask: Callable[[str], str | None] | None = None
+    secret: Callable[[str], str] = ask_hidden
+    beside: Callable[[str], object] | None = None
     signs: bool = True
 
     @property

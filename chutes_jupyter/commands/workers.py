@@ -27,10 +27,13 @@ def show_workers(arguments: argparse.Namespace, here: Surroundings) -> None:
             worker.python or "",
             worker.dir or "",
             " ".join(worker.env),
+            worker.transport or "",
         )
         for worker in workers
     ]
-    here.write(table(("WORKER", "HOST", "PYTHON", "DIR", "ENV"), rows))
+    titles = ("WORKER", "HOST", "PYTHON", "DIR", "ENV", "TRANSPORT")
+    shown = len(titles) if any(row[-1] for row in rows) else -1  # most people never set one
+    here.write(table(titles[:shown], [row[:shown] for row in rows]))
     if not arguments.cached:
         _show_gpus(workers, here)
 
@@ -66,7 +69,8 @@ def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surrounding
     if host is None and name != LOCAL and old is None:
         raise UsageError(
             f"worker {name}: its HOST is missing.\n"
-            f"usage: {here.prog} worker add {name} HOST [--python PATH] [--env K=V] [--dir PATH]"
+            f"usage: {here.prog} worker add {name} HOST [--python PATH] [--env K=V] [--dir PATH] "
+            "[--transport NAME]"
         )
     if old is not None and host is not None and host != old.host and name != LOCAL:
         raise ConfigError(
@@ -81,7 +85,14 @@ def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surrounding
         python=arguments.python or old.python,
         env=changed_env(old.env, env),
         dir=arguments.dir or old.dir,
+        transport=_transport(arguments.transport, old.transport),
     )
+
+
+def _transport(given: str | None, old: str | None) -> str | None:
+    if given is None:
+        return old
+    return None if given == "auto" else given
 
 
 def remove(arguments: argparse.Namespace, here: Surroundings) -> None:

@@ -9,7 +9,15 @@ from chutes_jupyter.transports.base import Connection, Process, Stream, Transpor
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
 
-__all__ = ["Connection", "Process", "Stream", "Transport", "accept_host_key", "transport_for"]
+__all__ = [
+    "Connection",
+    "Process",
+    "Stream",
+    "Transport",
+    "accept_host_key",
+    "logged_in",
+    "transport_for",
+]
 
 
 def transport_for(worker: Worker) -> Transport:
@@ -19,9 +27,16 @@ def transport_for(worker: Worker) -> Transport:
         from chutes_jupyter.transports.local import LocalTransport
 
         return LocalTransport(worker)
-    from chutes_jupyter.transports.ssh import SshTransport
+    from chutes_jupyter.transports.choice import ChosenTransport
 
-    return SshTransport(worker)
+    return ChosenTransport(worker)
+
+
+async def logged_in(worker: Worker) -> bool:
+    """Whether somebody has logged in to a worker by hand, and that still holds; quick."""
+    from chutes_jupyter.transports import choice
+
+    return await choice.logged_in(worker)
 
 
 async def accept_host_key(worker: Worker, fingerprint: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.config import known_hosts_file
 from chutes_jupyter.errors import HostKeyError, LoginFailed, UnknownHostKey
 from chutes_jupyter.transports import hostkeys
-from chutes_jupyter.transports.ssh import SshTransport
+from chutes_jupyter.transports.choice import ChosenTransport
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def accept_host_key(worker: Worker, fingerprint: str) -> None:
     """Fetch the host's key again and keep it; see `chutes_jupyter.transports`."""
     wanted = fingerprint.strip().rstrip("=")
-    transport = SshTransport(worker)
+    transport = ChosenTransport(worker)
     try:
         connection = await transport.connect()
     except UnknownHostKey as error:
@@ -33,7 +33,7 @@ async def accept_host_key(worker: Worker, fingerprint: str) -> None:
         return  # the login comes after the host key, so that one is known already
     known = [login.fingerprint for login in connection.logins]
     await connection.aclose()
-    if known and wanted not in known:  # not every transport can tell
+    if known and wanted not in known:  # `ssh` does not tell which key it saw
         raise HostKeyError(
             f"The key of worker {worker.name!r} that is on record is {known[-1]}, and its host "
             f"presents that one, not {wanted}.",

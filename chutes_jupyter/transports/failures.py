@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.errors import ConnectFailed, ForwardingRefused, HostKeyError, LoginFailed
+from chutes_jupyter.errors import (
+    ConnectFailed,
+    ForwardingRefused,
+    HostKeyError,
+    LoginFailed,
+    LoginNeeded,
+)
 
 #: SSH's code for a channel that the server's settings forbid.
 _PROHIBITED = 1
@@ -14,6 +20,26 @@ def login_refused(_error: Exception, where: str) -> ConnectFailed:
         f"{where} refused the login: it takes none of the keys that were offered. Passwords are "
         "not asked for here. Give the host your public key (ssh-copy-id), name the right "
         "IdentityFile and User in ~/.ssh/config, and unlock keys with a passphrase by ssh-add."
+    )
+
+
+def login_needed(what: str, where: str, worker: str) -> LoginNeeded:
+    """Say that somebody must log in by hand, and how.
+
+    Parameters
+    ----------
+    what : str
+        What the host, or a key file, asks for.
+    where : str
+        Names the worker.
+    worker : str
+        The worker's name.
+    """
+    agent = " (or unlock the key with ssh-add)" if what.startswith("the passphrase") else ""
+    return LoginNeeded(
+        f"Login needed: {where} asks for {what}. Log in once, for all your notebooks and "
+        f"terminals, with:  jupyter chute worker login {worker}  or, in a notebook,  "
+        f"%chute worker login {worker}{agent}"
     )
 
 
@@ -47,12 +73,17 @@ def refused(_error: Exception, where: str) -> ConnectFailed:
 
 def by_the_jump_host(error: Exception, where: str) -> ConnectFailed:
     """Say that the jump host found no way on."""
-    if getattr(error, "code", None) == _PROHIBITED:
+    prohibited = getattr(error, "code", None) == _PROHIBITED
+    return jump_failed(str(getattr(error, "reason", error)), where, prohibited=prohibited)
+
+
+def jump_failed(reason: str, where: str, *, prohibited: bool) -> ConnectFailed:
+    """Say why the jump host found no way on, or that its settings forbid it."""
+    if prohibited:
         return ConnectFailed(
             f"{where}: the jump host opens no connections: its sshd_config says "
             "AllowTcpForwarding no, DisableForwarding yes or a PermitOpen that leaves this out."
         )
-    reason = getattr(error, "reason", error)
     return ConnectFailed(f"{where}: the jump host could not connect to it: {reason}.")
 
 

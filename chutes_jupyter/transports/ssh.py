@@ -20,7 +20,7 @@ from chutes_jupyter.errors import (
     ConnectFailed,
     ConnectionLost,
 )
-from chutes_jupyter.transports import failures, hostkeys
+from chutes_jupyter.transports import failures, hostkeys, keyfiles
 from chutes_jupyter.transports.base import (
     Connection,
     Hop,
@@ -138,14 +138,19 @@ class SshTransport(Transport):
     ) -> Leg:
         client = Client(keys)
         options = _connect_options(settings, client, keys)
-        connection = await asyncssh.connect(
-            address.host,
-            address.port or (),
-            username=address.user or (),
-            tunnel=below.connection if below else None,
-            server_host_key_algs=algorithms or (),
-            **options,
-        )
+        try:
+            connection = await asyncssh.connect(
+                address.host,
+                address.port or (),
+                username=address.user or (),
+                tunnel=below.connection if below else None,
+                server_host_key_algs=algorithms or (),
+                **options,
+            )
+        except asyncssh.PermissionDenied as error:
+            if asked := keyfiles.asked_for(client.asked, settings.key_files()):
+                raise failures.login_needed(asked, self._where(address), self.name) from error
+            raise
         return Leg(connection, client)
 
     def _refuse(self, keys: _Keys, error: Exception, first: Exception | None = None) -> None:
@@ -164,10 +169,13 @@ class SshTransport(Transport):
         ) from error
 
     def _failure(self, error: Exception, address: HostAddress) -> ConnectFailed:
+        return connect_failure(error, self._where(address))
+
+    def _where(self, address: HostAddress) -> str:
         where = f"worker {self.name!r} ({self._host})"
         if address.host != parse_host(self._host).host:
             where += f", at its jump host {address.host}"
-        return connect_failure(error, where)
+        return where
 
 
 async def _route(address: HostAddress, above: Sequence[HostAddress]) -> Route:
@@ -218,9 +226,8 @@ def _connect_options(settings: HostSettings, client: Client, keys: _Keys) -> dic
         "keepalive_count_max": KEEPALIVE_COUNT,
         "connect_timeout": settings.connect_timeout or CONNECT_TIMEOUT,
         "login_timeout": CONNECT_TIMEOUT,
-        # Nobody is there to type a password, and a job needs neither our agent nor our screen.
-        "password_auth": False,
-        "kbdint_auth": False,
+        # A job needs neither our agent nor our screen. (Nobody is there to type a password
+        # either: the client says so, once it is asked.)
         "agent_forwarding": False,
         "x11_forwarding": False,
         "request_pty": False,
@@ -278,6 +285,16 @@ class Client(asyncssh.SSHClient):
     def __init__(self, keys: _Keys | None = None) -> None:
         self._keys = keys
         self.lost: str | None = None
+        #: What the host would have asked for.
+        self.asked: list[str] = []
+
+    def password_auth_requested(self) -> None:
+        """Note that the host takes a password, and give none."""
+        self.asked.append("password")
+
+    def kbdint_auth_requested(self) -> None:
+        """Note that the host would ask questions, and take none."""
+        self.asked.append("keyboard-interactive")
 
     def validate_host_public_key(
         self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.config import HostAddress, known_hosts_file, parse_host
-from chutes_jupyter.transports import hostkeys
+from chutes_jupyter.transports import hostkeys, keyfiles
 from chutes_jupyter.transports.base import Hop
 
 if TYPE_CHECKING:
@@ -77,6 +77,13 @@ class HostSettings:
             return None
         # Like ssh, pass over files that aren't there: shared configurations name many.
         return [file for file in named if Path(file).expanduser().exists()]
+
+    def key_files(self) -> list[Path]:
+        """Return the key files that are tried, and that are there."""
+        named = self.identities()
+        names = named if named is not None else [f"~/.ssh/{name}" for name in keyfiles.DEFAULTS]
+        files = [Path(name).expanduser() for name in names]
+        return [file for file in files if file.is_file()]
 
     def record(self, host: str, port: int | None) -> hostkeys.Record:
         """Return what the known hosts files say of the host."""

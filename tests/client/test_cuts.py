@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,15 @@ import pytest
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobCancelled, JobFailed
 from tests.client.rig import PATIENCE, Submit, until
-from tests.faults.kit import Line
+from tests.faults.kit import Line, line_to
 from tests.sshd import Sshd
+
+
+@pytest.fixture
+def line(sshd: Sshd, home: Path, tmp_path: Path, dialling: str) -> Iterator[Line]:
+    with line_to(sshd, home, tmp_path / "worker", transport=dialling) as found:
+        yield found
+
 
 COUNTS = """
 import time

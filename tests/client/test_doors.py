@@ -25,6 +25,8 @@ from tests.faults.kit import Line
 from tests.sshd import Sshd
 from tests.test_relay import relays, sockets_to
 
+OVER_OPENSSH = True
+
 SERVES = """
 import http.server, threading, time
 time.sleep(0.7)  # a server that takes its time to start

@@ -18,6 +18,8 @@ from chutes_jupyter.errors import (
 from chutes_jupyter.nodes import NodeSelector
 from tests.client.rig import PATIENCE, Submit, until
 
+OVER_OPENSSH = True
+
 WRITES = """
 import os, time
 with open(job_data["output_dir"] + "/written.txt", "w") as file:

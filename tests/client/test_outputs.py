@@ -9,6 +9,8 @@ from chutes_jupyter.config import Settings, Worker
 from chutes_jupyter.job import Job
 from tests.client.rig import PATIENCE, Submit, until
 
+OVER_OPENSSH = True
+
 
 def files_here(job: Job) -> dict[str, bytes]:
     return {

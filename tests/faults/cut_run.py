@@ -26,9 +26,11 @@ from unittest import mock
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter import portal
 from chutes_jupyter.client.live import Live
+from chutes_jupyter.config import TRANSPORTS
 from chutes_jupyter.job import Job
 from chutes_jupyter.models import TERMINAL
 from tests.client.rig import start
+from tests.conftest import end_masters
 from tests.faults.kit import Injector, Line, line_to
 from tests.sshd import Sshd
 
@@ -215,14 +217,19 @@ class Traffic(threading.Thread):
         time.sleep(self._random.uniform(0, 0.3))
 
 
-def run(seed: int, size: Size, sshd: Sshd, home: Path, folder: Path) -> Figures:
+def run(
+    seed: int, size: Size, sshd: Sshd, home: Path, folder: Path, transport: str | None = None
+) -> Figures:
     """Do it all, and say what came out."""
     figures = Figures(seed, size)
     starts, cuts = folder / "starts", folder / "cuts"
     starts.touch()
     cuts.write_text("0")
     began = time.monotonic()
-    with line_to(sshd, home, folder / "worker") as line, applied_events() as seen:
+    with (
+        line_to(sshd, home, folder / "worker", transport=transport) as line,
+        applied_events() as seen,
+    ):
         injector = Injector(line, seed, holes=size.holes)
         try:
             start(line.worker, "return 1").result(PATIENCE)  # the worker can be reached
@@ -402,17 +409,18 @@ def main() -> int:
     sshd = Sshd.start()
     try:
         for seed in seeds:
-            print(f"seed {seed} …", flush=True)
-            with tempfile.TemporaryDirectory(prefix="chutes-cuts-") as name:
-                figures = run_alone(seed, size, sshd, Path(name))
-            print(figures, flush=True)
-            well = well and not (figures.lost or figures.doubled or figures.wrong)
+            for transport in TRANSPORTS:
+                print(f"seed {seed} over {transport} …", flush=True)
+                with tempfile.TemporaryDirectory(prefix="chutes-cuts-") as name:
+                    figures = run_alone(seed, size, sshd, Path(name), transport)
+                print(figures, flush=True)
+                well = well and not (figures.lost or figures.doubled or figures.wrong)
     finally:
         sshd.remove()
     return 0 if well else 1
 
 
-def run_alone(seed: int, size: Size, sshd: Sshd, folder: Path) -> Figures:
+def run_alone(seed: int, size: Size, sshd: Sshd, folder: Path, transport: str) -> Figures:
     """Run outside of pytest: with a home of its own."""
     home = folder / "home"
     home.mkdir()
@@ -424,9 +432,10 @@ def run_alone(seed: int, size: Size, sshd: Sshd, folder: Path) -> Figures:
     before = Path.cwd()
     os.chdir(home)
     try:
-        return run(seed, size, sshd, home, folder)
+        return run(seed, size, sshd, home, folder, transport)
     finally:
         jobs_module.close_client()
+        end_masters()
         os.chdir(before)
 
 

@@ -60,14 +60,16 @@ class Line:
 
 
 @contextlib.contextmanager
-def line_to(sshd: Sshd, home: Path, folder: Path, name: str = "cut1") -> Iterator[Line]:
+def line_to(
+    sshd: Sshd, home: Path, folder: Path, name: str = "cut1", transport: str | None = None
+) -> Iterator[Line]:
     """Make the worker `name`, whose folder is `folder`, behind a line to an sshd."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(Proxy(sshd.port)) as proxy,
     ):
         add_to_ssh_config(home, dataclasses.replace(sshd, port=proxy.port), name)
-        worker = Worker(name, host=name, dir=str(folder))
+        worker = Worker(name, host=name, dir=str(folder), transport=transport)
         Workers.load().add(worker)
         yield Line(worker, proxy, portal)
 

@@ -16,11 +16,11 @@ __all__ = ["here", "own_client"]  # fixtures
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_or_doubled_while_the_link_is_cut(
-    sshd: Sshd, home: Path, tmp_path: Path
+    sshd: Sshd, home: Path, tmp_path: Path, dialling: str
 ) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    figures = run(1, LITTLE, sshd, home, folder)
+    figures = run(1, LITTLE, sshd, home, folder, dialling)
     assert (figures.lost, figures.doubled, figures.wrong) == ([], [], []), str(figures)
     assert figures.cuts >= LITTLE.cuts
     assert figures.connections > LITTLE.cuts / 2

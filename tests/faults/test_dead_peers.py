@@ -52,8 +52,8 @@ while not self.cancel_event.is_set():
 
 
 @pytest.fixture
-def line(sshd: Sshd, home: Path, tmp_path: Path) -> Iterator[Line]:
-    with line_to(sshd, home, tmp_path / "worker", "gpu1") as found:
+def line(sshd: Sshd, home: Path, tmp_path: Path, dialling: str) -> Iterator[Line]:
+    with line_to(sshd, home, tmp_path / "worker", "gpu1", dialling) as found:
         yield found
         found.flow()
         found.cut()

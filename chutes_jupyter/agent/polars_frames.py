@@ -67,12 +67,24 @@ def unpack(tag: str, parts: List[Any], blobs: List[memoryview]) -> Any:
     pl = library("polars", "a polars frame")
     if blobs:
         raise malformed("a frame of bytes")
+    try:
+        return _made(pl, tag, parts)
+    except BaseException as error:
+        # What polars raises where it gives up is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise malformed("polars gives up on it: %.200s" % error) from error
+
+
+def _made(pl: Any, tag: str, parts: List[Any]) -> Any:
     if tag == "polars.series":
         name, table = parts
         return _frame(pl, table).to_series(0).alias(name)
     if tag != "polars.frame":
         raise malformed("unknown tag %.40r" % tag)
     table, height = parts
+    if type(height) is not int or not 0 <= height < 1 << 32:
+        raise malformed("a frame of no height")
     frame = _frame(pl, table) if table is not None else pl.DataFrame(height=height)
     if frame.height != height:
         raise malformed("a frame of another height")
@@ -83,10 +95,4 @@ def _frame(pl: Any, table: Any) -> Any:
     pa = library("pyarrow", "a polars frame")
     if type(table) is not pa.Table:
         raise malformed("a frame of no table")
-    try:
-        return pl.from_arrow(table)
-    except BaseException as error:
-        # What polars raises where it gives up is no Exception.
-        if type(error).__name__ != "PanicException":
-            raise
-        raise malformed("polars gives up on it: %.200s" % error) from error
+    return pl.from_arrow(table)

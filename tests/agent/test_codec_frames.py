@@ -550,6 +550,8 @@ STRANGE = {
     "an unknown family": message(["pickle.loads", 0, "x"]),
     "polars of no table": message(["polars.frame", 0, ["list", 1], 1]),
     "polars of another height": message(["polars.frame", 0, None, 2**70]),
+    "polars of no height": message(["polars.frame", 0, None, -1]),
+    "polars of no name": message(["polars.series", 0, 7, None]),
 }
 
 
@@ -591,6 +593,13 @@ def test_the_stranger_is_given_the_layout_that_is_read() -> None:
         ["pandas.Series", 0, index, "x", None, True, TENS], np.array([1, 2, 3]).tobytes()
     )
     assert_same(loads(series), pd.Series([1, 2, 3], name="x"))
+
+
+def test_where_polars_panics_it_is_a_codec_error() -> None:
+    header, blobs = opened(dumps(POLARS["c"]))
+    assert blobs[0] == b"_PL_CATEGORICAL2"  # what polars says of its own in Arrow's metadata
+    with pytest.raises(CodecError, match="polars gives up on it"):
+        loads(message(header, blobs[0], b"", *blobs[2:]))
 
 
 def test_an_extension_type_that_pandas_registers_is_not_called() -> None:

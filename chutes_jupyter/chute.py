@@ -345,6 +345,7 @@ class JobFunction:
             files=assembled.files,
             installed=assembled.installed,
             ack=ack,
+            namespace=self.code.namespace,
         )
 
     def _ssh_public_key(self, job_data: Mapping[str, Any]) -> str | None:
@@ -362,7 +363,15 @@ class JobFunction:
         assembled = self._assemble()
         assembled.check()
         chute = {"username": self.chute.username, "name": self.chute.name}
-        whole = {"v": _PAYLOAD_VERSION, **assembled.payload, "chute": chute, "job_data": checked}
+        units = {
+            unit.get(part) for unit in assembled.payload["units"] for part in ("name", "defines")
+        }
+        home = {"__main__", self.code.namespace.get("__name__", "__main__")}
+        checked.check_classes(self.name, home, units)
+        plain = {"chute": chute, "job_data": checked.plain}
+        whole = {"v": _PAYLOAD_VERSION, **assembled.payload, **plain}
+        if checked.instances:
+            whole["instances"] = checked.instances
         return codec.dumps(whole, "payload"), assembled
 
     def check(self) -> Report:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-import threading
 import time
 from concurrent import futures
 from dataclasses import replace
@@ -18,30 +17,38 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal
 from chutes_jupyter.agent import codec
-from chutes_jupyter.client import JobClient, Submission
+from chutes_jupyter.client import Submission
 from chutes_jupyter.client.facts import JobFacts
 from chutes_jupyter.client.outcome import outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
-from chutes_jupyter.errors import (
-    ResultError,
-    WaitTimeout,
-)
-from chutes_jupyter.store import JobRecord, Store
+from chutes_jupyter.current import close_client, current_client
+from chutes_jupyter.errors import ResultError, WaitTimeout
+from chutes_jupyter.own_classes import OwnClasses
+from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from chutes_jupyter.client import Live
+    from chutes_jupyter.client import JobClient, Live
     from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.models import JobSpec
     from chutes_jupyter.nodes import NodeSelector
 
-__all__ = ["Job", "MirrorView", "PortView", "attach", "current_client", "jobs", "submit"]
+__all__ = [
+    "Job",
+    "MirrorView",
+    "PortView",
+    "attach",
+    "close_client",
+    "current_client",
+    "jobs",
+    "submit",
+]
 
 #: How long `cancel` waits for the worker's word, in seconds.
 _CANCEL_PATIENCE = 10.0
@@ -50,29 +57,6 @@ _FILES_PATIENCE = 5.0
 _NOT_YET = object()
 
 T = TypeVar("T")
-
-_lock = threading.Lock()
-_client: JobClient | None = None
-_client_pid = 0
-
-
-def current_client() -> JobClient:
-    """Return this process's client, made at the first call."""
-    global _client, _client_pid
-    with _lock:
-        if _client is None or _client_pid != getpid():
-            _client, _client_pid = JobClient(Store.open()), getpid()
-            portal.at_exit(_client.finish)
-        return _client
-
-
-def close_client() -> None:
-    """Close this process's client; the next call of anything makes a new one. Jobs go on."""
-    global _client
-    with _lock:
-        ending, _client = _client, None
-    if ending is not None and _client_pid == getpid():
-        portal.call(ending.aclose)
 
 
 class Job(JobFacts):
@@ -88,6 +72,8 @@ class Job(JobFacts):
         super().__init__(live)
         self._pid = getpid()
         self._value: Any = _NOT_YET
+        #: Which classes the result may have instances of.
+        self._classes = OwnClasses({})
 
     # -- waiting ----------------------------------------------------------------------
 
@@ -162,7 +148,7 @@ class Job(JobFacts):
 
     def _keep(self, data: bytes | bytearray | None) -> None:
         try:
-            self._value = None if data is None else codec.loads(data)
+            self._value = None if data is None else codec.loads(data, classes=self._classes)
         except codec.CodecError as error:
             raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
 
@@ -409,6 +395,7 @@ def submit(
     files: Mapping[str, bytes] | None = None,
     installed: frozenset[str] = frozenset(),
     ack: bool = False,
+    namespace: Mapping[str, Any] | None = None,
 ) -> Job:
     """Submit a job and return it at once, `pending` and recorded.
 
@@ -430,6 +417,8 @@ def submit(
         The modules that the worker's interpreter must have.
     ack : bool
         Wait until the worker has the job on its disk and said so, or it can't start.
+    namespace : mapping, optional
+        The names around the job function: what it returns may be of the classes there.
 
     Raises
     ------
@@ -458,6 +447,7 @@ def submit(
     client.store.add(record)
     submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, installed)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
+    job._classes = OwnClasses(namespace or {})
     if ack:
         portal.call(client.acknowledged, job._live)
     return job

@@ -53,7 +53,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "images",
         "nodes",
         "jobdata",
+        "own_classes",
         "notebooks",
+        "current",
         "job",
         "chute",
         "commands",
@@ -77,10 +79,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pickle": ("pickles",),
 }
 
-# The agent is standard library alone; the codec's arrays take these where a worker has them.
 # The job's own process reads what the notebook pickled; nothing else may, and no client at all.
 UNPICKLES = "agent.unpickle"
-LATE_IN_AGENT = {"agent.arrays": {"numpy"}}
+# The agent is standard library alone; the codec takes these where a worker has them. The rest of
+# the codec's libraries are imported by `families.library`, which says what is missing.
+LATE_IN_AGENT = {
+    "agent.arrays": {"numpy"},
+    "agent.pandas_arrays": {"pytz"},
+    "agent.tensors": {"torch"},
+}
 
 
 @dataclass(frozen=True)

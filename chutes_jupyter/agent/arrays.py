@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, List, Optional, Tuple
 
-from .refusals import CodecError, Place, malformed, name_of
-
-Buffer = Union[bytes, bytearray, memoryview]
+from .refusals import Buffer, CodecError, Place, malformed, name_of
 
 #: The tags of `pack`.
 TAGS = ("array", "scalar", "text", "raw")

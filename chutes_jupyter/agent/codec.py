@@ -9,6 +9,9 @@ the length of each blob (u64), the header, the blobs. The header is JSON. There 
 booleans, numbers and strings are themselves, an object is a dict whose keys are all strings,
 and an array is ``[tag, …]``: everything else. Raw bytes lie in the blobs, each used once and in
 the order of the header, so that no short message can unfold into a huge value.
+
+What a type is made of stands in modules of their own: `arrays`, `records`, `classes` for a
+person's own, and `families` for what libraries bring.
 """
 
 from __future__ import annotations
@@ -17,20 +20,19 @@ import json
 import re
 import struct
 import sys
-from collections import Counter
-from typing import Any, Callable, Dict, List, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
-from . import arrays, wire
-from .arrays import Buffer
-from .refusals import ELEMENT, KEY, CodecError, Place, Words, malformed, name_of, refusal
+from . import arrays, containers, wire
+from .refusals import ELEMENT, KEY, Buffer, CodecError, Place, Words, malformed, name_of, refusal
+
+if TYPE_CHECKING:
+    from .classes import Resolver
+    from .families import Packed
 
 __all__ = ["MAX_DEPTH", "CodecError", "dumps", "loads"]
 
 #: The last byte is the version of the format.
 MAGIC = b"\x93chutes\x01"
-#: So many different keys of a dict or set may have one and the same hash. Strings can't be
-#: made so, numbers and tuples can: each more takes longer than the one before.
-MAX_EQUAL_HASHES = 256
 #: How deep lists, dicts and the like may lie within each other.
 MAX_DEPTH = 200
 
@@ -41,19 +43,32 @@ _SMALL = 1 << 63
 _HUGE_NUMBER = re.compile(rb"[0-9]{400}")
 
 
-def dumps(value: object, name: str = "value") -> bytes:
+def dumps(
+    value: object,
+    name: str = "value",
+    *,
+    figures: bool = False,
+    classes: Optional[List[type]] = None,
+) -> bytes:
     """Return the bytes of a value.
 
     Parameters
     ----------
     value : object
         None, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set,
-        frozenset, range, dates and times, paths, Decimal, Fraction, UUID, NumPy arrays and
-        scalars, and these within each other. Of exactly these types: a subclass would come
-        back as something else.
+        frozenset, range, deque, Counter, OrderedDict, defaultdict, dates and times, paths,
+        Decimal, Fraction, UUID; NumPy arrays and scalars; frames, series and tables of pandas,
+        polars and Arrow; PIL images; torch tensors; members of enums, dataclasses, named tuples
+        and pydantic models; and these within each other. Of exactly these types: a subclass
+        would come back as something else.
     name : str
         What errors call the value. With ``""`` they begin at the keys of the outermost dict
         (``job_data["cfg"]`` for ``{"job_data": {"cfg": …}}``).
+    figures : bool
+        Whether a matplotlib figure may become a picture of itself: at the end of its way.
+    classes : list of types, optional
+        Gets the classes of a person's own whose instances are in the value, which the other
+        side must have. Without it such an instance is refused.
 
     Raises
     ------
@@ -61,7 +76,7 @@ def dumps(value: object, name: str = "value") -> bytes:
         If something in the value can't travel; the message says where it is, what it is and
         what to do.
     """
-    writer = _Writer()
+    writer = _Writer(figures, classes)
     place = (None, Words(name))
     try:
         node = writer.node(value, place)
@@ -80,18 +95,26 @@ def dumps(value: object, name: str = "value") -> bytes:
         ) from error
 
 
-def loads(data: Buffer) -> Any:
+def loads(data: Buffer, *, classes: Optional[Resolver] = None) -> Any:
     """Return the value whose bytes these are.
+
+    Parameters
+    ----------
+    data : bytes-like
+        What `dumps` wrote, or a stranger.
+    classes : callable, optional
+        Given a module and a qualified name, returns the class of that name that the value may
+        have instances of, or None. Without it there are none.
 
     Raises
     ------
     CodecError
         If the bytes are not such a value, or hold one that can't be built here (a NumPy array
-        where NumPy is missing).
+        where NumPy is missing, an instance of a class that isn't here).
     """
     try:
         header, blobs = _split(memoryview(data).cast("B"))
-        reader = _Reader(blobs)
+        reader = _Reader(blobs, classes)
         value = reader.value(_parse(header), 0)
         reader.finish()
         return value
@@ -146,20 +169,21 @@ def _no_number(text: str) -> float:
     raise malformed("%s is no JSON" % text)
 
 
-_SEQUENCES: Dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
-_MAKERS: Dict[str, Callable[[Any], Any]] = {tag: kind for kind, tag in _SEQUENCES.items()}
-_PLAIN = (dict, *_SEQUENCES, int, float, str, bytes, bytearray)
+_PLAIN = (*containers.MAPPINGS, *containers.SEQUENCES, int, float, str, bytes, bytearray)
 #: All that can be wrong inside of a date, path or number: a time zone of someone's own.
 _PART = Words(" (its time zone)")
+_METADATA = Words("._metadata")
 
 
 # -- Writing -----------------------------------------------------------------------------------
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, figures: bool, classes: Optional[List[type]]) -> None:
         self.blobs: List[Buffer] = []
         self._around: List[int] = []
+        self._figures = figures
+        self._classes = classes
 
     def node(self, value: Any, place: Place) -> Any:
         kind = type(value)
@@ -174,8 +198,11 @@ class _Writer:
             return value if _plain(value) else self._blob("str", _utf8(value))
         if kind is bytes or kind is bytearray:
             return self._blob(kind.__name__, value)
-        if kind is dict or kind in _SEQUENCES:
-            return self._container(value, place)
+        if kind in containers.MAPPINGS or kind in containers.SEQUENCES:
+            self._enter(value, place)
+            node = (self._items if kind in containers.SEQUENCES else self._mapping)(value, place)
+            self._around.pop()
+            return node
         return self._other(value, place)
 
     def _other(self, value: Any, place: Place) -> Any:
@@ -186,13 +213,32 @@ class _Writer:
             self.blobs.append(blob)
             return node
         # Late: dates, paths and exact numbers together would be half of this program's start.
-        from . import records
+        from . import classes, families, records
 
-        record = records.record_for(type(value))
+        kind = type(value)
+        record = records.record_for(kind)
         if record is not None:
             parts = records.pack(record, value, place)
             return [record.tag] + [self.node(part, (place, _PART)) for part in parts]
+        if self._classes is not None:
+            own = classes.pack(value, place)
+            if own is not None:
+                if kind not in self._classes:
+                    self._classes.append(kind)
+                return self._packed(own, value, place)
+        theirs = families.pack(value, place, self._figures)
+        if theirs is not None:
+            return self._packed(theirs, value, place)
         raise refusal(value, place, (*_PLAIN, *records.RECORDS))
+
+    def _packed(self, packed: Packed, value: Any, place: Place) -> List[Any]:
+        self._enter(value, place)
+        node: List[Any] = [packed.tag, len(packed.blobs)]
+        for step, part in packed.parts:
+            node.append(self.node(part, place if step is None else (place, step)))
+        self.blobs += packed.blobs
+        self._around.pop()
+        return node
 
     def _blob(self, tag: str, blob: Buffer) -> List[str]:
         self.blobs.append(blob)
@@ -202,7 +248,7 @@ class _Writer:
         size = value.bit_length() // 8 + 1
         return self._blob("int", value.to_bytes(size, "big", signed=True))
 
-    def _container(self, value: Any, place: Place) -> Any:
+    def _enter(self, value: Any, place: Place) -> None:
         if id(value) in self._around:
             raise CodecError(
                 "%s is a %s that contains itself: it can't travel. Take the cycle out."
@@ -213,25 +259,30 @@ class _Writer:
                 "%s is nested deeper than %d levels: flatten it." % (name_of(place), MAX_DEPTH)
             )
         self._around.append(id(value))
-        node = self._dict(value, place) if type(value) is dict else self._items(value, place)
-        self._around.pop()
-        return node
 
     def _items(self, value: Any, place: Place) -> List[Any]:
-        tag = _SEQUENCES[type(value)]
+        tag = containers.SEQUENCES[type(value)]
         node = self.node
         items: List[Any] = [tag]
-        if tag in ("list", "tuple"):
-            items += [node(item, (place, index)) for index, item in enumerate(value)]
-        else:
+        if tag == "deque":
+            items.append(value.maxlen)
+        if tag in ("set", "frozenset"):
             items += [node(item, (place, ELEMENT)) for item in value]
+        else:
+            items += [node(item, (place, index)) for index, item in enumerate(value)]
         return items
 
-    def _dict(self, value: Dict[Any, Any], place: Place) -> Any:
+    def _mapping(self, value: Any, place: Place) -> Any:
+        tag = containers.MAPPINGS[type(value)]
         items = list(value.items())
-        if all(type(key) is str and _plain(key) for key, _ in items):
+        if tag == "dict" and all(type(key) is str and _plain(key) for key, _ in items):
             return {key: self.node(item, (place, key)) for key, item in items}
-        node: List[Any] = ["dict"]
+        node: List[Any] = [tag]
+        if tag == "default":
+            node.append(containers.factory(value, place))
+        if tag == "ordered":
+            # Where torch keeps the versions of a state dict's modules.
+            node.append(self.node(getattr(value, "_metadata", None), (place, _METADATA)))
         for key, item in items:
             node.append(self.node(key, (place, KEY)))
             node.append(self.node(item, (place, key)))
@@ -257,8 +308,9 @@ def _utf8(text: str) -> bytes:
 
 
 class _Reader:
-    def __init__(self, blobs: List[memoryview]) -> None:
+    def __init__(self, blobs: List[memoryview], classes: Optional[Resolver]) -> None:
         self._blobs = iter(blobs)
+        self._classes = classes
 
     def finish(self) -> None:
         if next(self._blobs, None) is not None:
@@ -287,34 +339,33 @@ class _Reader:
             return _DOUBLE.unpack(bytes.fromhex(node[1]))[0]
         value = self.value
         items = [value(item, depth + 1) for item in node[1:]]
-        if tag in _MAKERS:
-            if tag in ("set", "frozenset"):
-                _check_hashes(items)
-            return _MAKERS[tag](items)
-        if tag == "dict" and len(items) % 2 == 0:
-            _check_hashes(items[::2])
-            return dict(zip(items[::2], items[1::2]))
+        if tag in containers.MAKERS:
+            return containers.MAKERS[tag](items)
         if tag in arrays.TAGS and len(items) == 1:
             return arrays.unpack(tag, items[0], self._next())
+        if "." in tag:
+            return self._packed(tag, items)
         from . import records
 
         if tag in records.BY_TAG:
             return records.unpack(records.BY_TAG[tag], items)
         raise malformed("unknown tag %.40r" % tag)
 
+    def _packed(self, tag: str, items: List[Any]) -> Any:
+        if not items or type(items[0]) is not int or items[0] < 0:
+            raise malformed("a value of no parts")
+        blobs = [self._next() for _ in range(items[0])]
+        from . import classes, families
+
+        if tag.startswith("class."):
+            return classes.unpack(tag, items[1:], self._classes)
+        return families.unpack(tag, items[1:], blobs)
+
     def _next(self) -> memoryview:
         blob = next(self._blobs, None)
         if blob is None:
             raise malformed("a blob is missing")
         return blob
-
-
-def _check_hashes(keys: List[Any]) -> None:
-    """Refuse keys that were made to collide: a dict of them would take hours to build."""
-    if len(keys) <= MAX_EQUAL_HASHES or all(type(key) is str for key in keys):
-        return
-    if max(Counter(map(hash, keys)).values()) > MAX_EQUAL_HASHES:
-        raise malformed("too many keys of one hash")
 
 
 _RAW: Dict[str, Callable[[memoryview], Union[str, int, bytes, bytearray]]] = {

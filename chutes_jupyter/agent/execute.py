@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import inspect
 import json
 import os
@@ -18,7 +19,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Literal, Optional
 
-from . import cells, codec, faults, modules, raised, shell, space
+from . import cells, classes, codec, faults, modules, raised, shell, space
 from .journal import write_bytes
 
 
@@ -112,7 +113,8 @@ def main(path: str, fd: int) -> None:
         sys.argv = [payload["job"]]
         _add_modules(payload.get("modules"), path)
         value = _run(payload, os.path.join(path, "output"), link)
-        _keep(os.path.join(path, "result.bin"), codec.dumps(value, "result"))
+        returned = codec.dumps(value, "result", figures=True, classes=[])
+        _keep(os.path.join(path, "result.bin"), returned)
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()
@@ -173,6 +175,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
 
     async def way() -> Any:
         loaded = cells.load(payload, chute)
+        job_data.update(_instances(payload))
         for hook in loaded.hooks:
             answer = hook(chute)
             if inspect.isawaitable(answer):
@@ -191,6 +194,23 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def _instances(payload: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the job data that has instances of the person's classes, which are here by now."""
+    main = vars(sys.modules[payload["module"]])
+
+    def find(module: str, qualname: str) -> Any:
+        # What was defined around the job function is defined in its module here.
+        found = classes.within(main, qualname)
+        if isinstance(found, type):
+            return found
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+        return classes.find(module, qualname)
+
+    instances = payload.get("instances", {})
+    return {key: codec.loads(data, classes=find) for key, data in instances.items()}
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:

@@ -51,9 +51,16 @@ def _timezone_args(value: Any) -> Tuple[Any, Any]:
     return args[0], args[1] if len(args) > 1 else None
 
 
+def is_zone(key: str) -> bool:
+    """Whether a text can be the name of a time zone, and nothing else.
+
+    It becomes a file name in ZoneInfo, whose own check let some through over the years.
+    """
+    return len(key) <= 100 and bool(_ZONE_KEY.fullmatch(key))
+
+
 def _zone(key: str) -> dt.tzinfo:
-    # The key becomes a file name in ZoneInfo; its own check let some through over the years.
-    if len(key) > 100 or not _ZONE_KEY.fullmatch(key):
+    if not is_zone(key):
         raise malformed("%.120r is not a time zone" % key)
     try:
         import zoneinfo

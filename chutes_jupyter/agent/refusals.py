@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any, Iterable, List, Optional, Tuple, Union
+
+Buffer = Union[bytes, bytearray, memoryview]
 
 #: A place inside a value: the place around it, and the step from there (an index or a key, or
 #: ready words). Tuples, since one is made for every item and hardly ever read.
@@ -57,13 +59,28 @@ def _short(key: object) -> str:
     return text if len(text) <= 60 else text[:60] + "…"
 
 
+def full_name(kind: type) -> str:
+    """Return a class's name, with its module unless that says nothing."""
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return "%s.%s" % (kind.__module__, kind.__qualname__)
+
+
 _ADVICE = (
-    ("torch", "Tensor", "pass tensor.cpu().numpy()"),
-    ("pandas", "DataFrame", "pass frame.to_dict('list'), or write it to a file"),
-    ("pandas", "Series", "pass series.to_numpy()"),
+    ("matplotlib", "Figure", "make it in the function; what returns one brings its picture"),
+    ("matplotlib", "Axes", "return axes.figure, which comes back as a picture"),
+    ("polars", "LazyFrame", "pass frame.collect()"),
     ("numpy", "matrix", "pass numpy.asarray(…) of it"),
     ("numpy", "recarray", "pass numpy.array(…, dtype=array.dtype.descr) of it"),
     ("numpy", "MaskedArray", "pass array.filled() or array.data"),
+)
+#: Classes whose subclasses people have, and which can travel themselves.
+_BASES = (
+    ("numpy", "ndarray"),
+    ("pandas", "DataFrame"),
+    ("pandas", "Series"),
+    ("polars", "DataFrame"),
+    ("torch", "Tensor"),
 )
 
 
@@ -86,23 +103,27 @@ def _sentence(value: object, kind: type, name: str, known: Iterable[type]) -> st
     import datetime as dt
     import enum
 
-    full = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
-        full = "%s.%s" % (kind.__module__, full)
-    say = "%s is of type %s, which " % (name, full)
+    say = "%s is of type %s, which " % (name, full_name(kind))
     for module, title, advice in _ADVICE:
         if kind.__name__ == title and str(kind.__module__).split(".")[0] == module:
             return say + "can't travel: %s." % advice
     if isinstance(value, enum.Enum):
         return say + "can't travel: pass its .value."
+    if hasattr(kind, "__dataclass_fields__"):
+        return say + "can't travel: pass its fields, as in a dict."
     for base in known:
         if isinstance(value, base):
+            return say + "would come back as a plain %s: pass one that is made from it." % (
+                base.__name__
+            )
+    for base in kind.__mro__[1:]:
+        if (str(base.__module__).split(".")[0], base.__name__) in _BASES:
             return say + "would come back as a plain %s: pass one that is made from it." % (
                 base.__name__
             )
     if isinstance(value, dt.tzinfo):
         return say + "can't travel: use a datetime.timezone or a zoneinfo.ZoneInfo."
     return say + (
-        "can't travel: pass numbers, text, bytes, lists, dicts, dates, paths or NumPy arrays, "
+        "can't travel: pass numbers, text, bytes, lists, dicts, dates, paths, arrays or frames, "
         "or write it to a file."
     )

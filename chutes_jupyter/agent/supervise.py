@@ -453,6 +453,9 @@ class Supervisor:
 
 
 def _reset_signals() -> None:
-    """Give the job's process the signals that any new program has."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+    """Give the job's process the signals that any new Python has."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    # There, a pipe that nobody reads is an exception. It would kill the job else, also when a
+    # thread of its own wakes a loop that has just been closed.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -40,6 +40,8 @@ def value(found: object, limit: int = _MAX_VALUE) -> str:
     except ValueError:
         # Python writes no integer of more than 4300 digits.
         text = f"<{type(found).__name__} with a number too long to be shown>"
+    except Exception as error:  # noqa: BLE001  # a class's own, with whatever a worker put in it
+        text = f"<{type(found).__name__} that can't be shown: {type(error).__name__}>"
     return text if len(text) <= limit else f"{text[:limit]} …"
 
 

@@ -147,6 +147,13 @@ def test_sys_exit_is_failed_and_says_so(worker: Agent) -> None:
     assert (end["state"], end["reason"]) == ("failed", "the function called sys.exit(3)")
 
 
+def test_a_pipe_that_nobody_reads_is_an_exception_as_in_any_python(worker: Agent) -> None:
+    source = "import os\nread, write = os.pipe()\nos.close(read)\nos.write(write, b'x')"
+    end = worker.end(worker.start(source))
+    assert end["state"] == "failed"
+    assert end["error"]["type"] == "BrokenPipeError"
+
+
 def test_a_value_that_cannot_travel_is_failed_naming_where_it_sits(worker: Agent) -> None:
     end = worker.end(worker.start("return {'a': [1, object()]}"))
     assert end["state"] == "failed"

@@ -505,5 +505,6 @@ async def test_a_narrow_way_is_measured_in_bounded_time(
     numbers = re.fullmatch(r"([\d.]+) kB/s there, ([\d.]+) kB/s back", found["throughput"])
     assert numbers, found.text
     for number in numbers.groups():
-        # The proxy is slower than it should be where the machine is busy, never faster.
-        assert 0.05 * rate < float(number) * 1000 <= 1.1 * rate
+        # The proxy is slower than it should be where the machine is busy; where this process was
+        # held up, what arrived meanwhile is seen at once.
+        assert 0.05 * rate < float(number) * 1000 <= 2 * rate

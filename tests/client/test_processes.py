@@ -12,6 +12,7 @@ import pytest
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobNotFound
+from chutes_jupyter.store import Store
 from tests.client.rig import PATIENCE, Submit, process
 
 SLOW = """
@@ -85,7 +86,7 @@ def test_attach_finds_a_job_that_the_store_does_not_know(worker: Worker, submit:
     job = submit(worker, "print('kept'); return 5")
     job.wait(PATIENCE)
     jobs_module.close_client()
-    store = jobs_module.Store.open()
+    store = Store.open()
     store.path.unlink()
     found = jobs_module.attach(job.label)
     assert found.id == job.id

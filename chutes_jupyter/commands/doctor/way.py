@@ -8,7 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.commands.doctor.report import Report, milliseconds
-from chutes_jupyter.errors import ChangedHostKey, ChuteError, HostKeyError, LoginFailed, WorkerError
+from chutes_jupyter.errors import (
+    ChangedHostKey,
+    ChuteError,
+    HostKeyError,
+    LoginFailed,
+    LoginNeeded,
+    WorkerError,
+)
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
@@ -150,7 +157,8 @@ def _say_refusal(error: WorkerError, report: Report) -> None:
         report.bad("key", f"that of {error.host} {what}" if error.host else what, str(error))
     elif isinstance(error, LoginFailed):
         report.good("key", "as on record")
-        report.bad("login", "refused", str(error))
+        word = "needed" if isinstance(error, LoginNeeded) else "refused"
+        report.bad("login", word, str(error))
     else:
         report.bad("connection", "not made", str(error))
 

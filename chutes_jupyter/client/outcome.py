@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
 
 
+def untrusted(live: Live) -> str:
+    """Return why a result is not read without trust, and what the person can do."""
+    return (
+        f"{live.label} returned what comes back only from a worker that you trust: "
+        f"{live.untrusted} It was pickled, and reading a pickle lets {live.worker} run any code "
+        "here. If you trust it with that: job.result(trust=True), or for all of its jobs: "
+        f"jupyter chute worker add {live.worker} --trust"
+    )
+
+
 def outcome(live: Live, value: Any) -> Any:
     """Return what the function of a job that has ended returned, or raise why that is not it.
 
@@ -35,6 +45,8 @@ def outcome(live: Live, value: Any) -> Any:
             f"{live.label} succeeded, but was removed on {live.worker} since; what it returned "
             "went with it. Its files, as far as they were brought, are in its output_dir."
         )
+    if live.state == "succeeded" and live.untrusted is not None and value is None:
+        raise ResultError(untrusted(live))
     if live.state == "succeeded":
         return value
     words = f"{live.label} {live.state.replace('_', ' ')} on {live.worker}"

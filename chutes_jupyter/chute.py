@@ -344,6 +344,7 @@ class JobFunction:
             node_selector=selector,
             files=assembled.files,
             installed=assembled.installed,
+            sent=tuple(assembled.items),
             ack=ack,
             namespace=self.code.namespace,
         )

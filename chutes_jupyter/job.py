@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.models import JobSpec
     from chutes_jupyter.nodes import NodeSelector
+    from chutes_jupyter.preflight import Item
 
 __all__ = [
     "Job",
@@ -405,6 +406,7 @@ def submit(
     node_selector: NodeSelector | None = None,
     files: Mapping[str, bytes] | None = None,
     installed: frozenset[str] = frozenset(),
+    sent: tuple[Item, ...] = (),
     ack: bool = False,
     namespace: Mapping[str, Any] | None = None,
 ) -> Job:
@@ -426,6 +428,8 @@ def submit(
         The files of modules that it needs, by their hashes.
     installed : frozenset of str
         The modules that the worker's interpreter must have.
+    sent : tuple of Item
+        What the payload and the files are, for whoever shows it.
     ack : bool
         Wait until the worker has the job on its disk and said so, or it can't start.
     namespace : mapping, optional
@@ -456,7 +460,9 @@ def submit(
     )
     client = current_client()
     client.store.add(record)
-    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, installed)
+    submission = Submission(
+        spec, payload, node_selector, tuple(notices), files or {}, installed, sent
+    )
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     job._classes = OwnClasses(namespace or {})
     if ack:

@@ -21,7 +21,10 @@ CELLS = [
     """%%chute_job train --port board:8765/http --timeout 1h
 import asyncio, math, random
 
-await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 8765)
+async def page(reader, writer):
+    writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nhello")
+    writer.close()
+await asyncio.start_server(page, "127.0.0.1", 8765)
 for epoch in range(1, job_data["epochs"] + 1):
     loss = 2.3 * math.exp(-epoch / 9) + random.random() / 50
     print(f"epoch {epoch:3}/{job_data['epochs']}  loss {loss:.4f}  accuracy {1 - loss / 2.6:.1%}")

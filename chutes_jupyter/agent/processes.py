@@ -14,7 +14,7 @@ import pwd
 import signal
 import sys
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 #: Set in the environment of every program that a job starts: one of the last ways to find it.
 MARK = "CHUTE_JOB_ID"
@@ -22,6 +22,9 @@ MARK = "CHUTE_JOB_ID"
 _PR_SET_CHILD_SUBREAPER = 36
 #: So many looks in a row must find nobody: one may pass between two links of a chain of forks.
 _QUIET = 3
+#: For so long those who ended before they could be looked at are taken for the job's, in seconds:
+#: on a busy machine others come and go all the time.
+_HASTY = 2.0
 #: How far up a process's parents are followed.
 _DEPTH = 1000
 _LINUX = sys.platform.startswith("linux")
@@ -156,11 +159,15 @@ class _Sought:
                 self._session = leader["pid"]
 
     def __contains__(self, pid: int) -> bool:
+        return bool(self.look(pid))
+
+    def look(self, pid: int) -> Optional[bool]:
+        """Say whether a process is sought; None if it had ended before it could be looked at."""
         if pid == os.getpid():
             return False
         fields = _stat(pid)
         if fields is None:
-            return False
+            return None
         return int(fields[3]) == self._session or self._marked(pid)
 
     def _marked(self, pid: int) -> bool:
@@ -274,13 +281,20 @@ def sweep(job_id: str, leader: Optional[Dict[str, Any]], patience: float = 5.0) 
     first = [pid for pid in _pids() if pid in sought]
     send([below for pid in first for below in descendants(pid)], signal.SIGKILL)
     quiet = 0
+    ended: Set[int] = set()
+    hasty = time.monotonic() + _HASTY
     while True:
-        left = []
+        left, before, ended = [], ended, set()
         for pid in _pids():
-            if pid in sought:
+            found = sought.look(pid)
+            if found:
                 send([pid], signal.SIGKILL)
                 left.append(pid)
-        quiet = 0 if left else quiet + 1
+            elif found is None:
+                ended.add(pid)
+        # Who ended before he was looked at may be a link of a chain of forks.
+        unseen = ended - before and time.monotonic() < hasty
+        quiet = 0 if left or unseen else quiet + 1
         if quiet == _QUIET or time.monotonic() > deadline:
             return left
         time.sleep(0.005)

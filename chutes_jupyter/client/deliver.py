@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.client.session import Session
     from chutes_jupyter.models import JobSpec
     from chutes_jupyter.nodes import NodeSelector
+    from chutes_jupyter.preflight import Item
 
 #: A larger payload goes ahead of the job, in pieces of this size.
 STAGED = 512 * 1024
@@ -84,6 +85,8 @@ class Submission:
         The files of the person's own modules that it needs, by their hashes.
     installed : frozenset of str
         The modules that the worker's interpreter must have.
+    sent : tuple of Item
+        What the payload and the files are, for whoever shows it.
     """
 
     spec: JobSpec
@@ -92,6 +95,7 @@ class Submission:
     notices: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     installed: frozenset[str] = frozenset()
+    sent: tuple[Item, ...] = ()
 
 
 class Undeliverable(Exception):

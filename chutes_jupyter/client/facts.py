@@ -9,6 +9,7 @@ from chutes_jupyter.client.words import outage
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
+    from chutes_jupyter.preflight import Item
     from chutes_jupyter.store import JobRecord
 
 
@@ -103,6 +104,11 @@ class JobFacts:
     def outage(self) -> str:
         """For how long its worker can't be reached, and how old the state is, in words, or ""."""
         return outage(self._live, time.time())
+
+    @property
+    def sent(self) -> tuple[Item, ...]:
+        """What went along with it: names, how each travels, and sizes; empty after `attach`."""
+        return self._live.sent
 
     @property
     def notices(self) -> list[str]:

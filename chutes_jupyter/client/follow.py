@@ -94,7 +94,7 @@ class Follower:
     def start(self, submission: Submission | None = None, *, mirror: bool = True) -> None:
         """Follow the job from now on; with a submission, hand it to its worker first."""
         if submission is not None:
-            self.live.notices = submission.notices
+            self.live.notices, self.live.sent = submission.notices, submission.sent
             self._delivery = Delivery(self.control, self.live, submission)
         self._spawn("follow", self._run)
         self._spawn("doors", self.doors.run)

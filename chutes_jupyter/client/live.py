@@ -21,6 +21,7 @@ from chutes_jupyter.store import JobRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from chutes_jupyter.preflight import Item
     from chutes_jupyter.replies import Event, RemoteError
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Live:
         self.cancel_asked = False
         self.cancel_sent = False
         self.notices: tuple[str, ...] = ()
+        #: What went along, where this process has submitted it.
+        self.sent: tuple[Item, ...] = ()
         #: Whether the worker answered, since we follow the job.
         self.checked = False
         #: Whether the worker has it no more, once it had ended.

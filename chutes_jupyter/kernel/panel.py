@@ -27,7 +27,7 @@ PAUSE = 0.2
 #: How often the elapsed time moves while nothing else does.
 TICK = 1.0
 
-_PARTS = ("head", "bar", "log", "ports", "files", "notices", "ending")
+_PARTS = ("head", "bar", "log", "ports", "files", "sent", "notices", "ending")
 #: The states in which there is nothing to cancel any more.
 _ENDING = TERMINAL | {"cancelling", "collecting"}
 
@@ -74,7 +74,7 @@ class Panel:
         log_box = widgets.Box([parts["log"]]).add_class("chutes-log-box")
         self._log_box = log_box
         style = widgets.HTML(render.STYLE).add_class("chutes-style")
-        below = [parts[name] for name in ("ports", "files", "notices", "ending")]
+        below = [parts[name] for name in ("ports", "files", "sent", "notices", "ending")]
         children = [style, top, parts["bar"], log_box, *below]
         return widgets.VBox(children).add_class("chutes-panel")
 
@@ -134,6 +134,7 @@ class Panel:
             "log": render.log(self._log_text(view)),
             "ports": render.ports(view.ports),
             "files": render.files(view.files, view.folder),
+            "sent": render.sent(view.sent),
             "notices": render.notices(view.notices, (view.trouble, view.outputs, self._fault)),
             "ending": render.ending(view.state, view.reason, self._value),
         }

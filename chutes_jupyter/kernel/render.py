@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from chutes_jupyter.kernel.view import PortView
     from chutes_jupyter.mirror import FileView
+    from chutes_jupyter.preflight import Item
 
 #: The states' colours, by the theme of JupyterLab; the second one is for other front ends.
 _COLOURS = {
@@ -68,6 +69,7 @@ STYLE = f"""<style>
 .chutes-panel pre.chutes-log {{ margin: 0; padding: 6px 12px; font-family: {_MONO};
   font-size: var(--jp-code-font-size, 13px); line-height: 1.35; white-space: pre-wrap;
   overflow-wrap: anywhere; background: transparent; color: inherit; border: 0; }}
+.chutes-panel summary {{ cursor: pointer; }}
 .chutes-files {{ max-height: 11em; overflow: auto; }}
 .chutes-panel table {{ border-collapse: collapse; border: 0; margin: 0; width: auto; }}
 .chutes-panel td {{ padding: 0 18px 0 0; border: 0; text-align: left; white-space: nowrap; }}
@@ -165,6 +167,27 @@ def files(entries: Iterable[FileView], where: str = "") -> str:
     if len(found) > MAX_FILES:
         rows += f'<tr><td class="chutes-muted">and {len(found) - MAX_FILES:,} more</td></tr>'
     return _part(f'{folder}<div class="chutes-files"><table>{rows}</table></div>')
+
+
+def sent(items: Iterable[Item]) -> str:
+    """Return what went along with the job, folded up: how much, and on a click what it is."""
+    found = sorted(items, key=lambda item: -(item.size or 0))
+    if not found:
+        return ""
+    rows = "".join(
+        f'<tr><td class="chutes-path">{escape(item.name)}</td>'
+        f'<td class="chutes-number">{"" if item.size is None else size(item.size)}</td>'
+        f'<td class="chutes-muted">{escape(item.kind)}</td></tr>'
+        for item in found[:MAX_FILES]
+    )
+    if len(found) > MAX_FILES:
+        rows += f'<tr><td class="chutes-muted">and {len(found) - MAX_FILES:,} more</td></tr>'
+    count = "1 name" if len(found) == 1 else f"{len(found):,} names"
+    total = size(sum(item.size or 0 for item in found))
+    return _part(
+        f'<details><summary class="chutes-muted">sent with it: {count}, {total}</summary>'
+        f'<div class="chutes-files"><table>{rows}</table></div></details>'
+    )
 
 
 def ending(state: str, reason: str | None, value: str | None) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.job import Job
     from chutes_jupyter.job import PortView as JobPort
     from chutes_jupyter.mirror import FileView
+    from chutes_jupyter.preflight import Item
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class View:
     arriving: bool
     #: What became of the outputs, where that is worth a word.
     outputs: str
+    #: What went along with the job, where it was submitted here.
+    sent: Sequence[Item]
 
     @classmethod
     def of(cls, job: Job) -> View:
@@ -73,6 +76,7 @@ class View:
             created=job.created_at,
             arriving=mirror.state == "arriving",
             outputs=mirror.reason or "" if mirror.state == "stopped" else "",
+            sent=job.sent,
         )
 
     @property

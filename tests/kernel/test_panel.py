@@ -80,6 +80,7 @@ def test_the_panel_lives_and_its_button_works_while_the_kernel_is_busy(
     expect(panel).to_contain_text("first.txt", timeout=SOON)
     expect(panel).to_contain_text(re.compile(r"1\.2 kB\s*here"), timeout=SOON)
 
+    expect(panel.locator("summary")).to_have_text(re.compile(r"sent with it: \d+ names?, "))
     expect(button).to_have_text("Cancel")
     button.click()
     expect(panel).to_contain_text("cancelled", timeout=SOON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from chutes_jupyter.kernel import render
 from chutes_jupyter.kernel.view import PortView
 from chutes_jupyter.mirror import FileView
+from chutes_jupyter.preflight import Item
 
 EVIL = "\"'><img src=x onerror=alert(1)>&lt;"
 
@@ -47,6 +49,7 @@ class Reader(HTMLParser):
         render.ports([PortView("raw", 8080, "udp", notice=EVIL)]),
         render.files([FileView(EVIL, 1, "here")], "folder"),
         render.files([FileView("x", 1, "here")], EVIL),
+        render.sent([Item(EVIL, "value", 3)]),
         render.ending("failed", EVIL, None),
         render.ending("succeeded", None, EVIL),
         render.record(EVIL),
@@ -100,11 +103,12 @@ def test_the_bar_is_there_while_there_is_a_timeout_to_come():
 
 def test_what_is_empty_takes_no_room():
     empty = [render.log(""), render.notices([""], [""]), render.ports([]), render.files([])]
+    empty.append(render.sent([]))
     assert [
         *empty,
         render.ending("running", "x", None),
         render.ending("succeeded", None, None),
-    ] == ([""] * 6)
+    ] == ([""] * 7)
 
 
 def test_of_very_many_files_some_are_shown_and_the_rest_counted():
@@ -112,3 +116,12 @@ def test_of_very_many_files_some_are_shown_and_the_rest_counted():
     html = render.files(many)
     assert html.count("chutes-path") == render.MAX_FILES
     assert "and 1,234 more" in html
+
+
+def test_what_went_along_is_folded_up_with_its_sizes_the_largest_first():
+    items = [Item("math", "import"), Item("small", "value", 10), Item("big", "value", 2_500_000)]
+    reader = Reader(render.sent(items))
+    assert "details" in reader.tags
+    rows = r"big2\.5 MBvaluesmall10 (B|bytes)valuemathimport"
+    assert re.fullmatch(rf"sent with it: 3 names, 2\.5 MB{rows}", reader.text)
+    assert "1 name," in Reader(render.sent(items[:1])).text

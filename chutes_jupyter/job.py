@@ -16,15 +16,14 @@ from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
-from chutes_jupyter.agent import codec
 from chutes_jupyter.client import Submission
 from chutes_jupyter.client.facts import JobFacts
-from chutes_jupyter.client.outcome import outcome
+from chutes_jupyter.client.outcome import decoded, outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
-from chutes_jupyter.errors import ResultError, WaitTimeout
+from chutes_jupyter.errors import WaitTimeout
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
@@ -159,10 +158,7 @@ class Job(JobFacts):
         return self._value
 
     def _keep(self, data: bytes | bytearray | None) -> None:
-        try:
-            self._value = None if data is None else codec.loads(data, classes=self._classes)
-        except codec.CodecError as error:
-            raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
+        self._value = None if data is None else decoded(self._live, data, self._classes)
 
     def _late(self, timeout: float | None) -> WaitTimeout:
         return WaitTimeout(late(self._live, timeout or 0.0, time.time()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chutes_jupyter.agent import codec
 from chutes_jupyter.errors import (
     JobCancelled,
     JobError,
@@ -16,8 +17,23 @@ from chutes_jupyter.twins import twin
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
+    from chutes_jupyter.own_classes import OwnClasses
 
 _KINDS: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
+
+
+def decoded(live: Live, data: bytes | bytearray, classes: OwnClasses) -> Any:
+    """Return the value of a result's bytes, which may be a stranger's.
+
+    Raises
+    ------
+    ResultError
+        If they are none that can be read here.
+    """
+    try:
+        return codec.loads(data, classes=classes)
+    except codec.CodecError as error:
+        raise ResultError(f"The result of {live.label} can't be read here: {error}") from error
 
 
 def untrusted(live: Live) -> str:

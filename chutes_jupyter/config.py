@@ -182,6 +182,9 @@ class Worker:
     transport : str, optional
         What carries the bytes: ``asyncssh``, or ``openssh``, the `ssh` program; chosen for each
         connection where it is None.
+    trusted : bool, optional
+        Whether what its jobs return may be unpickled here, which lets it run any code; where
+        it is None, only of `local`, which is this machine and this person.
 
     Raises
     ------
@@ -195,6 +198,7 @@ class Worker:
     env: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     dir: str | None = None
     transport: str | None = None
+    trusted: bool | None = None
 
     def __post_init__(self) -> None:
         validate_name(self.name)
@@ -207,6 +211,8 @@ class Worker:
         _validate_path("python", self.python, rooted=False, example="/opt/conda/bin/python")
         _validate_path("dir", self.dir, rooted=True, example="/scratch/me/chutes")
         self._validate_transport()
+        if self.trusted is not None and not isinstance(self.trusted, bool):
+            raise _wrong("trusted", self.trusted, "must be true or false", "true")
         object.__setattr__(self, "env", validate_env(self.env))
 
     def _validate_transport(self) -> None:
@@ -218,6 +224,11 @@ class Worker:
         if self.host is None:
             rule = "the worker 'local' is this machine, and no SSH leads to it"
             raise _wrong("transport", self.transport, rule, "another name for it")
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether what its jobs return may be unpickled here."""
+        return self.host is None if self.trusted is None else self.trusted
 
     @property
     def address(self) -> HostAddress | None:
@@ -388,7 +399,7 @@ class Workers:
 
 def _fill(table: Any, worker: Worker) -> None:
     """Make a TOML table say what the worker says, touching only what differs."""
-    for key in ("host", "python", "dir", "transport"):
+    for key in ("host", "python", "dir", "transport", "trusted"):
         value = getattr(worker, key)
         if value is None:
             table.pop(key, None)
@@ -440,7 +451,7 @@ def _worker(path: Path, name: str, table: object) -> Worker:
     where = f"workers.{name}"
     if not isinstance(table, dict):
         raise ConfigError(f"{path}: {where}: must be a table. Write it like [workers.gpu1]")
-    _refuse_unknown(path, where, table, {"host", "python", "env", "dir", "transport"})
+    _refuse_unknown(path, where, table, {each.name for each in fields(Worker)} - {"name"})
     with _naming(path, where):
         return Worker(name, **table)
 

@@ -15,16 +15,15 @@ from dataclasses import replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from chutes_jupyter import portal
-from chutes_jupyter.agent import codec
+from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
 from chutes_jupyter.client.facts import JobFacts
-from chutes_jupyter.client.outcome import outcome
+from chutes_jupyter.client.outcome import decoded, outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
-from chutes_jupyter.errors import ResultError, WaitTimeout
+from chutes_jupyter.errors import WaitTimeout
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
@@ -98,13 +97,17 @@ class Job(JobFacts):
         client = self._followed()
         self._in_time(portal.spawn(client.wait, self._live, outputs=outputs), timeout)
 
-    def result(self, timeout: float | None = None, *, outputs: bool = True) -> Any:
+    def result(
+        self, timeout: float | None = None, *, outputs: bool = True, trust: bool = False
+    ) -> Any:
         """Return what the function returned, once the job has ended.
 
         Parameters
         ----------
         timeout, outputs
             As for `wait`.
+        trust : bool
+            Unpickle what has no other form: that lets its worker run any code here.
 
         Raises
         ------
@@ -118,12 +121,16 @@ class Job(JobFacts):
         WaitTimeout
             If that took longer than `timeout` seconds; the job goes on.
         ResultError
-            If what it returned can't be read here.
+            If what it returned can't be read here, or only from a worker that is trusted.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         self.wait(timeout, outputs=outputs)
         left = None if deadline is None else max(0.1, deadline - time.monotonic())
-        return outcome(self._live, self._fetched(left))
+        value = self._fetched(left)
+        if value is None and trusted.wanted(self._live, trust):
+            data = self._in_time(portal.spawn(self._followed().result, self._live, "pickle"), left)
+            self._value = value = trusted.loads(data, self._live, self._classes)
+        return outcome(self._live, value)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result_async().__await__()
@@ -134,11 +141,14 @@ class Job(JobFacts):
         if self._value is _NOT_YET:
             data = await asyncio.wrap_future(portal.spawn(client.value, self._live))
             self._keep(data)
+        if self._value is None and trusted.wanted(self._live, trust=False):
+            data = await asyncio.wrap_future(portal.spawn(client.result, self._live, "pickle"))
+            self._value = trusted.loads(data, self._live, self._classes)
         return outcome(self._live, self._value)
 
     @property
     def value(self) -> Any:
-        """What the function returned, also where `result` raises; None if it did not return."""
+        """What the function returned, also where `result` raises, or None; it never unpickles."""
         return self._fetched(None) if self.done() else None
 
     def _fetched(self, timeout: float | None) -> Any:
@@ -148,10 +158,7 @@ class Job(JobFacts):
         return self._value
 
     def _keep(self, data: bytes | bytearray | None) -> None:
-        try:
-            self._value = None if data is None else codec.loads(data, classes=self._classes)
-        except codec.CodecError as error:
-            raise ResultError(f"The result of {self.label} can't be read here: {error}") from error
+        self._value = None if data is None else decoded(self._live, data, self._classes)
 
     def _late(self, timeout: float | None) -> WaitTimeout:
         return WaitTimeout(late(self._live, timeout or 0.0, time.time()))

@@ -47,6 +47,10 @@ class OwnClasses:
             return found
         return None
 
+    def around(self, qualname: str) -> Any:
+        """Return what has that name around the job function; None if there is nothing."""
+        return within(self._namespace, qualname)
+
     def _is_named(self, kind: type) -> bool:
         main = getattr(sys.modules.get(_MAIN), "__dict__", {})
         return any(

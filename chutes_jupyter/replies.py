@@ -138,6 +138,8 @@ class Event(_Reply):
     reason: Text | None = None
     error: RemoteError | None = None
     has_value: bool = False
+    #: Why the result was pickled, for who trusts the worker; else None.
+    untrusted: Text | None = None
     by: Word | None = None
     python: Word | None = None
     message: Text | None = None

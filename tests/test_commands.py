@@ -393,6 +393,20 @@ def test_a_transport_is_set_shown_and_unset(terminal):
     assert Workers.load().get("gpu1").transport is None
 
 
+def test_trust_is_given_shown_kept_and_taken(terminal):
+    add = ("worker", "add", "gpu1", "me@gpu1", "--no-connect")
+    terminal(*add)
+    assert "TRUSTED" not in terminal("worker", "list", "--cached")
+    assert "gpu1 changed" in terminal(*add, "--trust")
+    head, *rows = terminal("worker", "list", "--cached").splitlines()
+    assert head.split()[-2:] == ["ENV", "TRUSTED"]
+    assert rows[-1].split()[-1] == "yes"
+    terminal(*add, "--python", "/opt/python")
+    assert Workers.load().get("gpu1").is_trusted
+    terminal(*add, "--no-trust")
+    assert not Workers.load().get("gpu1").is_trusted
+
+
 def test_local_can_be_changed_but_has_no_host(terminal):
     assert "local changed" in terminal("worker", "add", "local", "--env", "A=1")
     assert Workers.load().get("local") == Worker("local", env={"A": "1"})

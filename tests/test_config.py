@@ -112,6 +112,21 @@ def test_a_transport_is_one_of_two_and_none_for_this_machine(file):
     assert Workers.load(file).get("gpu1").transport == "openssh"
 
 
+def test_only_this_machine_is_trusted_unless_it_is_said(file):
+    assert Worker("local").is_trusted
+    assert not Worker("gpu1", "h").is_trusted
+    with pytest.raises(ConfigError, match=r"^trusted='yes': must be true or false"):
+        Worker("gpu1", "h", trusted="yes")
+    workers = Workers.load(file)
+    workers.add(Worker("gpu1", "h", trusted=True))
+    assert "trusted = true" in file.read_text()
+    workers.add(Worker("local", trusted=False))
+    found = Workers.load(file)
+    assert found.get("gpu1").is_trusted
+    assert not found.get("local").is_trusted
+    assert found.names() == ["local", "gpu1"]
+
+
 def test_environments_are_checked_by_key_and_keep_their_values_to_themselves():
     assert validate_env({"A_1": "", "_b": "x=y"}) == {"A_1": "", "_b": "x=y"}
     for key in ("", "1A", "A-B", "A B", "A=B", "Ä", 1):

@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "project",
         "lookup",
         "pickles",
+        "trusted",
         "unfit",
         "plain",
         "capture",
@@ -74,19 +75,25 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
     "httpx": ("client.doors",),
-    # Whoever unpickles what a worker sent runs its code. One module writes pickles for workers.
+    # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
+    # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
-    "pickle": ("pickles",),
+    "pickle": ("pickles", "trusted"),
 }
 
 # The job's own process reads what the notebook pickled; nothing else may, and no client at all.
 UNPICKLES = "agent.unpickle"
+# It pickles what the codec refuses, for clients that trust the worker.
+AGENT_PICKLES = (UNPICKLES, "agent.pickled")
+# It reads what a worker pickled, and `job` asks whether the person said so.
+TRUSTING = "trusted"
 # The agent is standard library alone; the codec takes these where a worker has them. The rest of
 # the codec's libraries are imported by `families.library`, which says what is missing.
 LATE_IN_AGENT = {
     "agent.arrays": {"numpy"},
     "agent.pandas_arrays": {"pytz"},
     "agent.tensors": {"torch"},
+    "agent.pickled": {"cloudpickle"},
 }
 
 
@@ -175,6 +182,8 @@ def violations(module: str, found: list[Import]) -> list[str]:
             broken += [f"{where}: {why}" for why in agent_faults(module, item)]
         elif within(item.target, (f"{PACKAGE}.{UNPICKLES}",)):
             broken.append(f"{where}: that unpickles, and is the job's alone")
+        elif within(item.target, (f"{PACKAGE}.{TRUSTING}",)) and module != "job":
+            broken.append(f"{where}: that unpickles what a worker sent: job's alone")
         elif item.target.partition(".")[0] == PACKAGE:
             above = layer_of(item.target[len(PACKAGE) + 1 :])
             if above is None or above > layer:
@@ -186,7 +195,7 @@ def violations(module: str, found: list[Import]) -> list[str]:
 
 def agent_faults(module: str, item: Import) -> list[str]:
     top = item.target.partition(".")[0]
-    if top in ("pickle", "marshal", "shelve") and module != UNPICKLES:
+    if top in ("pickle", "marshal", "shelve") and module not in AGENT_PICKLES:
         return ["that is not this module's to import"]
     if item.relative and item.target.startswith(f"{PACKAGE}.agent."):
         return []
@@ -261,6 +270,9 @@ BROKEN = [
     ("job", "from chutes_jupyter.agent.unpickle import unpickle", "the job's alone"),
     ("job", "from chutes_jupyter.agent import unpickle", "the job's alone"),
     ("agent.codec", "import pickle", "not this module's"),
+    ("kernel.panel", "def f():\n    from chutes_jupyter import trusted", "job's alone"),
+    ("client", "from chutes_jupyter.trusted import loads", "job's alone"),
+    ("job", "import pickle", "not this module's"),
     ("agent.serve", "import httpx", "standard library alone"),
     ("agent.serve", "from chutes_jupyter.errors import ChuteError", "standard library alone"),
     ("agent.serve", "from chutes_jupyter.agent import wire", "imports itself relatively"),
@@ -277,6 +289,9 @@ SOUND = [
     ("", "from chutes_jupyter import cli"),
     ("pickles", "import pickle"),
     ("agent.unpickle", "import pickle"),
+    ("agent.pickled", "import pickle"),
+    ("trusted", "import pickle"),
+    ("job", "from chutes_jupyter import trusted"),
 ]
 
 

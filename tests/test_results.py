@@ -228,6 +228,50 @@ def test_what_can_not_come_back_is_named(home: Path, tmp_path: Path) -> None:
     assert 'result["a"][1] is of type _thread.lock, which can\'t travel' in said
 
 
+@pytest.mark.slow
+def test_plain_objects_of_a_script_and_of_a_module_come_back_from_this_machine(
+    home: Path, tmp_path: Path
+) -> None:
+    module = textwrap.dedent(
+        """
+        from chutes_jupyter import Chute
+        chute = Chute("me", "demo", "x")
+
+        def twice(x):
+            return 2 * x
+
+        class Net:
+            def __init__(self):
+                self.layers = [3]
+                self.step = twice
+
+        @chute.job()
+        def work(self, **job_data):
+            return {"net": Net()}
+        """
+    )
+    said = script(
+        tmp_path,
+        module
+        + textwrap.dedent(
+            f"""
+            import asyncio, beside, sys
+            async def awaited(job):
+                return await job
+            for mine in (work, beside.work):
+                names = sys.modules[mine.code.namespace["__name__"]]
+                job = mine.submit()
+                for net in (job.result({PATIENCE})["net"], asyncio.run(awaited(job))["net"]):
+                    assert type(net) is names.Net and net.layers == [3]
+                    assert net.step is names.twice
+            print("right")
+            """
+        ),
+        beside=module,
+    )
+    assert said == "right\n"
+
+
 class Shy:
     def __repr__(self) -> str:
         raise AttributeError("fields that a worker chose")

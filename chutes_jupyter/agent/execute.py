@@ -113,14 +113,34 @@ def main(path: str, fd: int) -> None:
         sys.argv = [payload["job"]]
         _add_modules(payload.get("modules"), path)
         value = _run(payload, os.path.join(path, "output"), link)
-        returned = codec.dumps(value, "result", figures=True, classes=[])
-        _keep(os.path.join(path, "result.bin"), returned)
+        untrusted = _bring(value, path)
     except BaseException as error:
         link.say(raised=_tell(error))
         _flush()
         sys.exit(1)
-    link.say(returned=True)
+    link.say(returned=True, untrusted=untrusted)
     _flush()
+
+
+def _bring(value: Any, path: str) -> Optional[str]:
+    """Write down what the function returned; say why if only who trusts us may read it."""
+    try:
+        returned = codec.dumps(value, "result", figures=True, classes=[])
+    except codec.CodecError as error:
+        why = str(error)
+    else:
+        _keep(os.path.join(path, "result.bin"), returned)
+        return None
+    # Late: hardly any job needs it.
+    from . import pickled
+
+    try:
+        returned = pickled.dumps(value)
+    except pickled.Unpicklable as error:
+        message = "%s It can't be pickled either (%s)." % (why, error)
+        raise codec.CodecError(message) from error
+    _keep(os.path.join(path, "result.pickle"), returned)
+    return why[:10_000]
 
 
 def _add_modules(files: Any, path: str) -> None:

@@ -75,6 +75,8 @@ class JobDir:
         self.work = os.path.join(self.path, "work")
         self.outputs = os.path.join(self.path, "outputs.json")
         self.result = os.path.join(self.path, "result.bin")
+        #: In place of it: what only clients read that trust this worker.
+        self.pickled = os.path.join(self.path, "result.pickle")
         self.control = os.path.join(self.path, "control")
         self.cancel = os.path.join(self.path, "cancel.json")
         self.child = os.path.join(self.path, "child.json")

@@ -434,10 +434,11 @@ class Requests:
     def _result(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)
         log = self._look(job)
-        if not log.terminal or not os.path.exists(job.result):
+        path = job.pickled if header.get("form") == "pickle" else job.result
+        if not log.terminal or not os.path.exists(path):
             return {"state": log.state, "has_value": False}, b""
         fields = {"state": log.state, "has_value": True}
-        result = open(job.result, "rb", buffering=0)  # noqa: SIM115 - closed by send
+        result = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by send
         pieces = send(result, 0, hashlib.sha256())
         return ((dict(fields, **extra), data) for extra, data in pieces)
 

@@ -71,6 +71,8 @@ class Supervisor:
         self._raised: Optional[Dict[str, Any]] = None
         self._fault: Optional[Dict[str, Any]] = None
         self._returned = False
+        #: Why the result is one for clients that trust this worker, if it is.
+        self._untrusted: Optional[str] = None
         self._began: Optional[float] = None
         self._status: Optional[int] = None
         self._peak = 0
@@ -263,6 +265,7 @@ class Supervisor:
         else:
             self._raised = word.get("raised")
             self._returned = self._raised is None
+            self._untrusted = word.get("untrusted")
             # What still runs below the function that has ended gets half a grace to follow it.
             self._ladder.force()
 
@@ -447,6 +450,7 @@ class Supervisor:
             reason=reason,
             error=self._raised or self._fault,
             has_value=has_value,
+            untrusted=self._untrusted,
             durable=True,
         )
         self.events.close()

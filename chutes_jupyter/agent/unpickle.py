@@ -1,7 +1,7 @@
 """Reading what the notebook pickled for its own job: values of libraries that have no other form.
 
 Only the job's process does this, with what its own person sent. The client never imports this
-module, since whoever unpickles what a worker sent runs its code.
+module, since whoever unpickles what a worker sent runs its code; see `pickled` for the way home.
 """
 
 from __future__ import annotations

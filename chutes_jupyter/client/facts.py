@@ -120,6 +120,12 @@ class JobFacts:
         """What a list of jobs shows of it."""
         return self._live.record()
 
+    @property
+    def withheld(self) -> str | None:
+        """Why what it returned is brought by `result` alone, since it is a pickle; or None."""
+        why = self._live.untrusted
+        return None if why is None else f"Only job.result() brings what it returned: {why}"
+
     def done(self) -> bool:
         """Whether it has ended."""
         return self._live.terminal

@@ -335,8 +335,10 @@ class JobClient:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
 
-    async def result(self, live: Live) -> bytes | bytearray | None:
+    async def result(self, live: Live, form: str = "codec") -> bytes | bytearray | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
+
+        With the form ``pickle`` it is what the worker pickled: `trusted` alone may read that.
 
         Raises
         ------
@@ -347,15 +349,15 @@ class JobClient:
         while True:
             await control.patient_link(lambda reason: live.set(trouble=reason))
             try:
-                return await self._read_result(control, live)
+                return await self._read_result(control, live, form)
             except ConnectionLost as error:
                 live.set(trouble=str(error))
 
-    async def _read_result(self, control: Session, live: Live) -> bytearray | None:
+    async def _read_result(self, control: Session, live: Live, form: str) -> bytearray | None:
         digest = hashlib.sha256()
         # Not a list: in pieces of a byte each, it would be many times as large.
         value = bytearray()
-        async with control.stream("result", job=live.id) as frames:
+        async with control.stream("result", job=live.id, form=form) as frames:
             async for reply in frames:
                 if not reply.header.get("has_value"):
                     return None

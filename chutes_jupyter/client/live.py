@@ -61,6 +61,8 @@ class Live:
         self._end = 0
         self.error: RemoteError | None = None
         self.has_value: bool | None = None
+        #: Why the result is a pickle, which is read only from a trusted worker; None if it is not.
+        self.untrusted: str | None = None
         self.python: str | None = None
         #: The GPUs that the worker gave it, in words.
         self.gpus: str | None = None
@@ -206,6 +208,7 @@ class Live:
             self._end = event.n
             self.ended, self.reason = event.t, event.reason or None
             self.error, self.has_value = event.error, event.has_value
+            self.untrusted = None if event.has_value else event.untrusted
         # What the store knew may be newer than this, when the events are read again.
         if event.n > self.event and event.state is not None:
             self.state, self.event = event.state, event.n

@@ -309,6 +309,12 @@ def _add_worker_verbs(verbs: Any) -> None:
         choices=[*TRANSPORTS, "auto"],
         help="what carries the bytes: asyncssh, openssh (the ssh program), or auto (default)",
     )
+    add.add_argument(
+        "--trust",
+        action=argparse.BooleanOptionalAction,
+        help="whether what its jobs return may be unpickled here, which lets it run any code "
+        "(default: only local)",
+    )
     _add_accept_key(add)
     add.add_argument(
         "--no-connect",

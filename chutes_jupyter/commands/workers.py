@@ -28,12 +28,15 @@ def show_workers(arguments: argparse.Namespace, here: Surroundings) -> None:
             worker.dir or "",
             " ".join(worker.env),
             worker.transport or "",
+            "" if worker.trusted is None else "yes" if worker.trusted else "no",
         )
         for worker in workers
     ]
-    titles = ("WORKER", "HOST", "PYTHON", "DIR", "ENV", "TRANSPORT")
-    shown = len(titles) if any(row[-1] for row in rows) else -1  # most people never set one
-    here.write(table(titles[:shown], [row[:shown] for row in rows]))
+    titles = ("WORKER", "HOST", "PYTHON", "DIR", "ENV", "TRANSPORT", "TRUSTED")
+    # Most people never set the last two.
+    shown = [n for n in range(len(titles)) if n < 5 or any(row[n] for row in rows)]
+    picked = [tuple(row[n] for n in shown) for row in (titles, *rows)]
+    here.write(table(picked[0], picked[1:]))
     if not arguments.cached:
         _show_gpus(workers, here)
 
@@ -70,7 +73,7 @@ def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surrounding
         raise UsageError(
             f"worker {name}: its HOST is missing.\n"
             f"usage: {here.prog} worker add {name} HOST [--python PATH] [--env K=V] [--dir PATH] "
-            "[--transport NAME]"
+            "[--transport NAME] [--trust]"
         )
     if old is not None and host is not None and host != old.host and name != LOCAL:
         raise ConfigError(
@@ -86,6 +89,7 @@ def _wanted(arguments: argparse.Namespace, old: Worker | None, here: Surrounding
         env=changed_env(old.env, env),
         dir=arguments.dir or old.dir,
         transport=_transport(arguments.transport, old.transport),
+        trusted=old.trusted if arguments.trust is None else arguments.trust,
     )
 
 

@@ -110,7 +110,7 @@ class Panel:
             if self._with_log:
                 self._end_of_log = "".join(self._job.logs(follow=True, tail=MAX_LINES))
             value = self._job.value
-            self._value = None if value is None else tables.value(value)
+            self._value = self._job.withheld if value is None else tables.value(value)
         except ChuteError as error:
             self._fault = str(error)
         self._update()

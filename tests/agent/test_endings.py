@@ -155,10 +155,10 @@ def test_a_pipe_that_nobody_reads_is_an_exception_as_in_any_python(worker: Agent
 
 
 def test_a_value_that_cannot_travel_is_failed_naming_where_it_sits(worker: Agent) -> None:
-    end = worker.end(worker.start("return {'a': [1, object()]}"))
+    end = worker.end(worker.start("import threading\nreturn {'a': [1, threading.Lock()]}"))
     assert end["state"] == "failed"
     assert "the returned value can't travel" in end["reason"]
-    assert 'result["a"][1] is of type object' in end["reason"]
+    assert 'result["a"][1] is of type _thread.lock' in end["reason"]
 
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())

@@ -392,9 +392,10 @@ def relays(worker: Worker) -> list[int]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             loader = max(words, key=len)
             constants = f"ROOT = {worker.dir!r}".encode(), b"PROGRAM = 'relay'"
-            if all(constant in _decoded(loader) for constant in constants):
+            ours = all(constant in _decoded(loader) for constant in constants)
+            if ours and "python" in (entry / "comm").read_text():
                 found.append(int(entry.name))
-    return [pid for pid in found if "python" in Path(f"/proc/{pid}/comm").read_text()]
+    return found
 
 
 def _decoded(text: bytes) -> bytes:

@@ -153,5 +153,7 @@ def _speed(arrived: list[tuple[float, int]]) -> int:
     """Return bytes a second from when each piece had come; the beginning counts for less."""
     late = [(at, size) for at, size in arrived if at > _WARM]
     if len(late) > 1:
-        return int(sum(size for _, size in late) / (late[-1][0] - _WARM))
+        # From an arrival on, not from the moment itself: the next piece was on its way by then.
+        began = max((at for at, _ in arrived if at <= _WARM), default=0.0)
+        return int(sum(size for _, size in late) / (late[-1][0] - began))
     return int(sum(size for _, size in arrived) / arrived[-1][0]) if arrived else 0

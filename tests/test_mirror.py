@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -124,8 +125,13 @@ def make(outputs: Path, executor: ThreadPoolExecutor) -> Make:
 
 def here(outputs: Path) -> dict[str, bytes]:
     root = outputs / "train-3f9c2a"
-    found = {p.relative_to(root).as_posix(): p for p in root.rglob("*") if p.is_file()}
-    return {path: file.read_bytes() for path, file in found.items()}
+    found = {}
+    # Not rglob: it raises where a folder vanishes under it, os.walk goes on.
+    for at, _, names in os.walk(root):
+        for file in (Path(at, name) for name in names):
+            with suppress(FileNotFoundError):
+                found[file.relative_to(root).as_posix()] = file.read_bytes()
+    return found
 
 
 async def run(mirror: Mirror, *, again: bool = False) -> MirrorStatus:

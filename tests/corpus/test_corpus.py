@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ def outcomes(which: str) -> dict[str, dict[str, Any]]:
                 **{name: str(home / name.lower()) for name in personal},
                 "HOME": str(home),
                 "PYTHONPATH": str(REPOSITORY),
+                # The kernel gives `!` to $SHELL, or to sh where it is unset; a job takes bash.
+                "SHELL": shutil.which("bash") or "/bin/sh",
             },
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.live import Live
+from chutes_jupyter.client.logfeed import LogFeed
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.client.session import AbsentSession, Session
@@ -334,6 +335,10 @@ class JobClient:
     def log(self, live: Live, *, offset: int = 0, follow: bool) -> LogStream:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
+
+    def log_feed(self, live: Live, begin: int | None, window: int) -> LogFeed:
+        """Return a job's log for who shows it, from a byte on or its last `window` bytes."""
+        return LogFeed(self._followers[live.id].control, live, begin, window)
 
     async def result(self, live: Live, form: str = "codec") -> bytes | bytearray | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.

@@ -403,8 +403,9 @@ class JobClient:
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
-            self._sessions[key] = (Session(worker), bulk)
+            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control.others, bulk.others = (bulk,), (control,)
+            self._sessions[key] = (control, bulk)
         return self._sessions[key]
 
     # -- our own ----------------------------------------------------------------------

@@ -109,7 +109,7 @@ def main(path: str, fd: int) -> None:
     try:
         faults.watch(os.path.join(path, "faults"))
         with open(os.path.join(path, "payload.bin"), "rb") as file:
-            payload = codec.loads(file.read())
+            payload = _given(file.read())
         sys.argv = [payload["job"]]
         _add_modules(payload.get("modules"), path)
         value = _run(payload, os.path.join(path, "output"), link)
@@ -120,6 +120,13 @@ def main(path: str, fd: int) -> None:
         sys.exit(1)
     link.say(returned=True, untrusted=untrusted)
     _flush()
+
+
+def _given(data: bytes, classes: Any = None) -> Any:
+    try:
+        return codec.loads(data, classes=classes)
+    except codec.CodecError as error:
+        raise codec.CodecError("what the job was given can't be read here: %s" % error) from error
 
 
 def _bring(value: Any, path: str) -> Optional[str]:
@@ -137,8 +144,8 @@ def _bring(value: Any, path: str) -> Optional[str]:
     try:
         returned = pickled.dumps(value)
     except pickled.Unpicklable as error:
-        message = "%s It can't be pickled either (%s)." % (why, error)
-        raise codec.CodecError(message) from error
+        message = "the returned value can't travel: %s It can't be pickled either (%s)."
+        raise codec.CodecError(message % (why, error)) from error
     _keep(os.path.join(path, "result.pickle"), returned)
     return why[:10_000]
 
@@ -230,7 +237,7 @@ def _instances(payload: Dict[str, Any]) -> Dict[str, Any]:
         return classes.find(module, qualname)
 
     instances = payload.get("instances", {})
-    return {key: codec.loads(data, classes=find) for key, data in instances.items()}
+    return {key: _given(data, find) for key, data in instances.items()}
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
@@ -279,9 +286,7 @@ def _tell(error: BaseException) -> Dict[str, Any]:
     if isinstance(error, _Ended):
         error = error.original
     name = raised.name(type(error))
-    if isinstance(error, codec.CodecError):
-        message = "the returned value can't travel: %s" % error
-    elif isinstance(error, DiskFull):
+    if isinstance(error, (codec.CodecError, DiskFull)):
         message = str(error)
     elif isinstance(error, SystemExit):
         message = "the function called sys.exit(%r)" % (error.code,)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
-from chutes_jupyter.client.deliver import missing_modules
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
+from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
@@ -36,11 +36,10 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
+    from chutes_jupyter.needs import Needs
     from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
@@ -394,11 +393,12 @@ class JobClient:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
 
-    async def missing_modules(self, name: str, modules: Iterable[str]) -> dict[str, str]:
-        """Return which modules a worker's interpreter lacks, each with its package."""
+    async def lacks(self, name: str, needs: Needs) -> Lack:
+        """Return what a worker's interpreter lacks for a job; see `lacks`."""
         worker = Workers.load().get(name)
         control, _ = self._session(worker)
-        return (await missing_modules(control, modules, worker.python, worker.env))[0]
+        await control.link()
+        return await lacks(control, needs, worker.python, worker.env)
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)

@@ -75,7 +75,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("jupyter_server", "tornado"), (*NOTEBOOK, "server")),
     **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
-    "httpx": ("client.doors",),
+    "httpx": ("client.doors", "server.client"),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),

@@ -17,6 +17,6 @@ def load(serverapp: ServerApp) -> None:
     """Serve the API below the server's base URL; nothing is connected to until somebody asks."""
     web = serverapp.web_app
     root = getattr(serverapp, "root_dir", "")
-    web.settings[SETTING] = Service(Path(root).expanduser() if root else None)
+    web.settings[SETTING] = Service(Path(root).expanduser().absolute() if root else None)
     web.add_handlers(".*$", rules(web.settings["base_url"]))  # type: ignore[no-untyped-call]
     serverapp.log.debug("chutes_jupyter answers below %schutes/api", web.settings["base_url"])

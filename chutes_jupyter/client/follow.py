@@ -346,7 +346,7 @@ class Follower:
         live = self.live
         mirror = Mirror(
             JobOutputs(live, self.control, self.bulk),
-            self._place,
+            self.place,
             self._executor,
             limit=self._limit,
             label=live.label,
@@ -356,7 +356,7 @@ class Follower:
         live.list_files = mirror.list_files
         await mirror.run(again=again)
 
-    def _place(self) -> MirrorFolder:
+    def place(self) -> MirrorFolder:
         """Return the folder, and note where it is (in a thread)."""
         folder = self._folder()
         self._records.place(self.live, folder.path)

@@ -36,6 +36,8 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
@@ -187,18 +189,30 @@ class JobClient:
         known = follower is not None and follower.live.event > record.event
         return follower.live.record() if follower is not None and known else record
 
-    async def discover(self, *, whole: bool = False) -> list[str]:
-        """Record the jobs of every worker; return the workers that did not answer, and why.
+    def follower(self, live: Live) -> Follower:
+        """Return who follows a job of this client."""
+        return self._followers[live.id]
 
-        Parameters
-        ----------
-        whole : bool
-            Every job, also those that the store should have by now.
+    def followed(self, job: str) -> Live | None:
+        """Return a job that is or was followed here, by its whole id."""
+        found = self._followers.get(job)
+        return found.live if found is not None and found.started else None
+
+    async def discover(
+        self, *, whole: bool = False, workers: Sequence[Worker] | None = None
+    ) -> list[str]:
+        """Record the jobs of some workers, or of all; return who did not answer, and why.
+
+        With `whole` every job, also those that the store should have by now.
         """
-        workers = list(Workers.load())
-        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
-        self.silent = {w.name: why for w, why in zip(workers, answers, strict=True) if why}
-        return [f"{name} ({why})" for name, why in self.silent.items()]
+        asked = list(Workers.load()) if workers is None else workers
+        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in asked))
+        silent = {} if workers is None else dict(self.silent)
+        for worker, why in zip(asked, answers, strict=True):
+            silent.pop(worker.name, None)
+            silent |= {worker.name: why} if why else {}
+        self.silent = silent
+        return [f"{each.name} ({silent[each.name]})" for each in asked if each.name in silent]
 
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)

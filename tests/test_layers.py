@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bootstrap",
         "link",
         "places",
+        "prefixes",
         "ports",
         "relaystreams",
         "relay",
@@ -62,12 +63,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "commands",
         "backends",
     ),
-    ("kernel", "cli"),
+    ("kernel", "server", "cli"),
     ("",),  # the package itself: public names, imported late
 )
 
 # Who may import a library of somebody else; an empty name is the package itself.
-NOTEBOOK = ("kernel", "cli", "")
+NOTEBOOK = ("kernel", "server", "cli", "")
 OWNERS: dict[str, tuple[str, ...]] = {
     "asyncssh": ("transports.ssh", "transports.local"),
     **dict.fromkeys(
@@ -75,6 +76,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
     "httpx": ("client.doors",),
+    **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),

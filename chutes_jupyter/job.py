@@ -7,17 +7,16 @@ number of processes may hold the same job.
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import time
-from concurrent import futures
 from dataclasses import replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
-from chutes_jupyter.client.facts import JobFacts
+from chutes_jupyter.client.joblog import JobLog
+from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
@@ -28,7 +27,7 @@ from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -59,7 +58,7 @@ _NOT_YET = object()
 T = TypeVar("T")
 
 
-class Job(JobFacts):
+class Job(JobLog, JobReadings):
     """One execution of a job function.
 
     Parameters
@@ -198,95 +197,6 @@ class Job(JobFacts):
                 asked.result()
             elif wait is None:
                 raise WaitTimeout(undelivered(self._live, patience or 0.0, time.time())) from None
-
-    # -- its log ----------------------------------------------------------------------
-
-    def logs(
-        self, *, follow: bool = False, tail: int | None = None, timeout: float | None = None
-    ) -> Any:
-        """Return the log so far, or follow it.
-
-        Parameters
-        ----------
-        follow : bool
-            Return an iterator over its lines, each with its line end, as they come, until
-            the job ends.
-        tail : int, optional
-            Begin with the last so many lines.
-        timeout : float, optional
-            For how many seconds at the most to wait for the worker's next words.
-
-        Returns
-        -------
-        str or iterator of str
-
-        Raises
-        ------
-        WaitTimeout
-            If the worker said nothing for so long: it can't be reached, or with `follow` the
-            job was silent.
-        """
-        if follow:
-            return self._lines(tail, timeout)
-        if tail is None:
-            return "".join(self.stream_log(follow=False, timeout=timeout))
-        offset = self.tail_offset(tail, timeout)
-        text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
-        # What was written meanwhile came behind.
-        return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
-
-    def stream_log(
-        self,
-        *,
-        follow: bool = True,
-        offset: int = 0,
-        timeout: float | None = None,
-        beat: float | None = None,
-    ) -> Iterator[str]:
-        """Yield the log in pieces of any size, as it comes: what a terminal wants to show.
-
-        Parameters
-        ----------
-        follow, timeout
-            As for `logs`.
-        offset : int
-            The first byte.
-        beat : float, optional
-            Yield ``""`` after so many seconds without news, so that the caller can look around.
-        """
-        client = self._followed(mirror=False)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces = client.log(self._live, offset=offset, follow=follow)
-        coming = portal.spawn(pieces.next)
-        try:
-            while True:
-                while beat is not None and not futures.wait([coming], beat).done:
-                    yield ""
-                if (data := self._in_time(coming, timeout)) is None:
-                    break
-                if text := decoder.decode(data):
-                    yield text
-                coming = portal.spawn(pieces.next)
-            if text := decoder.decode(b"", final=True):
-                yield text
-        finally:
-            coming.cancel()
-            portal.call(pieces.aclose)
-
-    def _lines(self, tail: int | None, timeout: float | None) -> Iterator[str]:
-        offset = 0 if tail is None else self.tail_offset(tail, timeout)
-        rest = ""
-        for text in self.stream_log(offset=offset, timeout=timeout):
-            *lines, rest = (rest + text).split("\n")
-            for line in lines:
-                yield line + "\n"
-        if rest:
-            yield rest
-
-    def tail_offset(self, tail: int, timeout: float | None = None) -> int:
-        """Return the byte at which the last so many lines of the log begin."""
-        client = self._followed(mirror=False)
-        return self._in_time(portal.spawn(client.log_offset, self._live, tail), timeout)
 
     def _in_time(self, future: Future[T], timeout: float | None) -> T:
         try:

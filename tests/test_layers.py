@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "twins", "harmless", "agent"),
-    ("models", "raised", "replies", "gpupages", "files", "config", "store"),
+    ("models", "raised", "replies", "gpupages", "readings", "files", "config", "store"),
     ("transports",),
     (
         "bootstrap",

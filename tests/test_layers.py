@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bootstrap",
         "link",
         "places",
+        "prefixes",
         "ports",
         "relaystreams",
         "relay",
@@ -80,6 +81,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("jupyter_server", "tornado"), (*NOTEBOOK, "server")),
     **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
     "httpx": ("client.doors", "server.client"),
+    **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),

@@ -20,7 +20,17 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "twins", "harmless", "agent"),
-    ("models", "raised", "replies", "gpupages", "readings", "files", "config", "store"),
+    (
+        "models",
+        "raised",
+        "replies",
+        "gpupages",
+        "readings",
+        "readingpages",
+        "files",
+        "config",
+        "store",
+    ),
     ("transports",),
     (
         "bootstrap",

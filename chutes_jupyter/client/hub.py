@@ -301,6 +301,12 @@ class JobClient:
         self.follow(live, mirror=False)
         self._followers[live.id].start_tail()
 
+    async def readings(self, live: Live) -> None:
+        """Keep a job's readings from now on; return when they are known."""
+        self.follow(live, mirror=False)
+        self._followers[live.id].start_readings()
+        await live.until(lambda: live.looked or bool(live.broken or live.trouble))
+
     async def forward(self, live: Live, name: str, patience: float) -> None:
         """Open a job's doors, and wait until a web server or the way of datagrams is there.
 

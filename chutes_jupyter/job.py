@@ -7,28 +7,28 @@ number of processes may hold the same job.
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import time
-from concurrent import futures
 from dataclasses import replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
-from chutes_jupyter.client.facts import JobFacts
+from chutes_jupyter.client.joblog import JobLog
+from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
 from chutes_jupyter.client.views import MirrorView, PortView
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
 from chutes_jupyter.errors import WaitTimeout
+from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -59,7 +59,7 @@ _NOT_YET = object()
 T = TypeVar("T")
 
 
-class Job(JobFacts):
+class Job(JobLog, JobReadings):
     """One execution of a job function.
 
     Parameters
@@ -199,95 +199,6 @@ class Job(JobFacts):
             elif wait is None:
                 raise WaitTimeout(undelivered(self._live, patience or 0.0, time.time())) from None
 
-    # -- its log ----------------------------------------------------------------------
-
-    def logs(
-        self, *, follow: bool = False, tail: int | None = None, timeout: float | None = None
-    ) -> Any:
-        """Return the log so far, or follow it.
-
-        Parameters
-        ----------
-        follow : bool
-            Return an iterator over its lines, each with its line end, as they come, until
-            the job ends.
-        tail : int, optional
-            Begin with the last so many lines.
-        timeout : float, optional
-            For how many seconds at the most to wait for the worker's next words.
-
-        Returns
-        -------
-        str or iterator of str
-
-        Raises
-        ------
-        WaitTimeout
-            If the worker said nothing for so long: it can't be reached, or with `follow` the
-            job was silent.
-        """
-        if follow:
-            return self._lines(tail, timeout)
-        if tail is None:
-            return "".join(self.stream_log(follow=False, timeout=timeout))
-        offset = self.tail_offset(tail, timeout)
-        text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
-        # What was written meanwhile came behind.
-        return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
-
-    def stream_log(
-        self,
-        *,
-        follow: bool = True,
-        offset: int = 0,
-        timeout: float | None = None,
-        beat: float | None = None,
-    ) -> Iterator[str]:
-        """Yield the log in pieces of any size, as it comes: what a terminal wants to show.
-
-        Parameters
-        ----------
-        follow, timeout
-            As for `logs`.
-        offset : int
-            The first byte.
-        beat : float, optional
-            Yield ``""`` after so many seconds without news, so that the caller can look around.
-        """
-        client = self._followed(mirror=False)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        pieces = client.log(self._live, offset=offset, follow=follow)
-        coming = portal.spawn(pieces.next)
-        try:
-            while True:
-                while beat is not None and not futures.wait([coming], beat).done:
-                    yield ""
-                if (data := self._in_time(coming, timeout)) is None:
-                    break
-                if text := decoder.decode(data):
-                    yield text
-                coming = portal.spawn(pieces.next)
-            if text := decoder.decode(b"", final=True):
-                yield text
-        finally:
-            coming.cancel()
-            portal.call(pieces.aclose)
-
-    def _lines(self, tail: int | None, timeout: float | None) -> Iterator[str]:
-        offset = 0 if tail is None else self.tail_offset(tail, timeout)
-        rest = ""
-        for text in self.stream_log(offset=offset, timeout=timeout):
-            *lines, rest = (rest + text).split("\n")
-            for line in lines:
-                yield line + "\n"
-        if rest:
-            yield rest
-
-    def tail_offset(self, tail: int, timeout: float | None = None) -> int:
-        """Return the byte at which the last so many lines of the log begin."""
-        client = self._followed(mirror=False)
-        return self._in_time(portal.spawn(client.log_offset, self._live, tail), timeout)
-
     def _in_time(self, future: Future[T], timeout: float | None) -> T:
         try:
             return portal.wait(future, timeout)
@@ -401,7 +312,7 @@ def submit(
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
     files: Mapping[str, bytes] | None = None,
-    installed: frozenset[str] = frozenset(),
+    needs: Needs = NOTHING,
     sent: tuple[Item, ...] = (),
     ack: bool = False,
     namespace: Mapping[str, Any] | None = None,
@@ -422,8 +333,8 @@ def submit(
         What the worker must have.
     files : mapping, optional
         The files of modules that it needs, by their hashes.
-    installed : frozenset of str
-        The modules that the worker's interpreter must have.
+    needs : Needs
+        What the worker's interpreter must have.
     sent : tuple of Item
         What the payload and the files are, for whoever shows it.
     ack : bool
@@ -456,9 +367,7 @@ def submit(
     )
     client = current_client()
     client.store.add(record)
-    submission = Submission(
-        spec, payload, node_selector, tuple(notices), files or {}, installed, sent
-    )
+    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     job._classes = OwnClasses(namespace or {})
     if ack:

@@ -22,7 +22,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
-from . import arrays, containers, wire
+from . import arrays, containers, devices, wire
 from .refusals import ELEMENT, KEY, Buffer, CodecError, Place, Words, malformed, name_of, refusal
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def dumps(
         What errors call the value. With ``""`` they begin at the keys of the outermost dict
         (``job_data["cfg"]`` for ``{"job_data": {"cfg": …}}``).
     figures : bool
-        Whether a matplotlib figure may become a picture of itself: at the end of its way.
+        Whether a matplotlib figure may become a picture of itself, and what lies on a GPU a copy
+        in the machine's memory: at the end of its way.
     classes : list of types, optional
         Gets the classes of a person's own whose instances are in the value, which the other
         side must have. Without it such an instance is refused.
@@ -206,6 +207,8 @@ class _Writer:
         return self._other(value, place)
 
     def _other(self, value: Any, place: Place) -> Any:
+        if self._figures:
+            value = devices.brought(value)
         packed = arrays.pack(value, place)
         if packed is not None:
             tag, description, blob = packed

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
-from chutes_jupyter.client.deliver import missing_modules
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.follow import Follower
+from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
-from chutes_jupyter.client.logfeed import LogFeed
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
 from chutes_jupyter.client.session import AbsentSession, Session
@@ -37,11 +36,12 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
+    from chutes_jupyter.needs import Needs
     from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
@@ -189,18 +189,30 @@ class JobClient:
         known = follower is not None and follower.live.event > record.event
         return follower.live.record() if follower is not None and known else record
 
-    async def discover(self, *, whole: bool = False) -> list[str]:
-        """Record the jobs of every worker; return the workers that did not answer, and why.
+    def follower(self, live: Live) -> Follower:
+        """Return who follows a job of this client."""
+        return self._followers[live.id]
 
-        Parameters
-        ----------
-        whole : bool
-            Every job, also those that the store should have by now.
+    def followed(self, job: str) -> Live | None:
+        """Return a job that is or was followed here, by its whole id."""
+        found = self._followers.get(job)
+        return found.live if found is not None and found.started else None
+
+    async def discover(
+        self, *, whole: bool = False, workers: Sequence[Worker] | None = None
+    ) -> list[str]:
+        """Record the jobs of some workers, or of all; return who did not answer, and why.
+
+        With `whole` every job, also those that the store should have by now.
         """
-        workers = list(Workers.load())
-        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
-        self.silent = {w.name: why for w, why in zip(workers, answers, strict=True) if why}
-        return [f"{name} ({why})" for name, why in self.silent.items()]
+        asked = list(Workers.load()) if workers is None else workers
+        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in asked))
+        silent = {} if workers is None else dict(self.silent)
+        for worker, why in zip(asked, answers, strict=True):
+            silent.pop(worker.name, None)
+            silent |= {worker.name: why} if why else {}
+        self.silent = silent
+        return [f"{each.name} ({silent[each.name]})" for each in asked if each.name in silent]
 
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
@@ -289,6 +301,12 @@ class JobClient:
         self.follow(live, mirror=False)
         self._followers[live.id].start_tail()
 
+    async def readings(self, live: Live) -> None:
+        """Keep a job's readings from now on; return when they are known."""
+        self.follow(live, mirror=False)
+        self._followers[live.id].start_readings()
+        await live.until(lambda: live.looked or bool(live.broken or live.trouble))
+
     async def forward(self, live: Live, name: str, patience: float) -> None:
         """Open a job's doors, and wait until a web server or the way of datagrams is there.
 
@@ -335,10 +353,6 @@ class JobClient:
     def log(self, live: Live, *, offset: int = 0, follow: bool) -> LogStream:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
-
-    def log_feed(self, live: Live, begin: int | None, window: int) -> LogFeed:
-        """Return a job's log for who shows it, from a byte on or its last `window` bytes."""
-        return LogFeed(self._followers[live.id].control, live, begin, window)
 
     async def result(self, live: Live, form: str = "codec") -> bytes | bytearray | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
@@ -399,17 +413,19 @@ class JobClient:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
 
-    async def missing_modules(self, name: str, modules: Iterable[str]) -> dict[str, str]:
-        """Return which modules a worker's interpreter lacks, each with its package."""
+    async def lacks(self, name: str, needs: Needs) -> Lack:
+        """Return what a worker's interpreter lacks for a job; see `lacks`."""
         worker = Workers.load().get(name)
         control, _ = self._session(worker)
-        return (await missing_modules(control, modules, worker.python, worker.env))[0]
+        await control.link()
+        return await lacks(control, needs, worker.python, worker.env)
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
-            self._sessions[key] = (Session(worker), bulk)
+            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control.others, bulk.others = (bulk,), (control,)
+            self._sessions[key] = (control, bulk)
         return self._sessions[key]
 
     # -- our own ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import FileView, MirrorStatus
 from chutes_jupyter.models import TERMINAL, Port
+from chutes_jupyter.readings import Readings
 from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ class Live:
         self.list_files: Callable[[], list[FileView]] = list
         self.ready_ports: frozenset[str] = frozenset()
         self.tail = b""
+        self.readings = Readings(progress=record.progress)
+        #: Whether its worker has told the readings, since we look.
+        self.looked = False
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._subscribing = threading.Lock()
         self._waiters: set[asyncio.Future[None]] = set()
@@ -138,6 +142,7 @@ class Live:
             upload=self.upload,
             confirmed=self.confirmed,
             root=self.root,
+            progress=self.readings.progress,
         )
 
     # -- changes, in the background loop ----------------------------------------------

@@ -10,6 +10,7 @@ import mimetypes
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter import portal
+from chutes_jupyter.client.now import bring_now
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import UsageError
 from chutes_jupyter.kernel import view
@@ -111,22 +112,27 @@ def _preview(job: Job, asked: dict[str, Any]) -> Any:
 
 
 def _here(job: Job, asked: dict[str, Any]) -> tuple[str, Path]:
+    path, state = _listed(job, asked)
+    found = job.output_dir / path
+    if state != "here" and not found.is_file():
+        raise UsageError(f"{path} is not here yet: it comes with the job's outputs, or by Fetch.")
+    return path, found
+
+
+def _listed(job: Job, asked: dict[str, Any]) -> tuple[str, str]:
+    """Return an output's path and state; only of one that was listed, whose path was checked."""
     path = str(asked.get("path") or "")
-    # Only a name that the mirror listed: it has checked what lies behind those.
-    state = next((each.state for each in job.mirror.files if each.path == path), None)
-    if state is None:
-        raise UsageError(f"{job.label} has no output {path!r}.")
-    if state != "here":
-        raise UsageError(f"{path} is not here yet: it comes with the job's outputs.")
-    return path, job.output_dir / path
+    for each in job.mirror.files:
+        if each.path == path:
+            return path, each.state
+    raise UsageError(f"{job.label} has no output {path!r}.")
 
 
 def _fetch(job: Job, asked: dict[str, Any]) -> Any:
-    """Bring outputs here: without the server that is all that are still missing."""
-    job.mirror.resume()
-    path = str(asked.get("path") or "")
-    state = next((each.state for each in job.mirror.files if each.path == path), "worker")
-    return {"files": [{"path": path, "here": state == "here", "problem": None}]}
+    """Bring an output here now, although the job may run."""
+    path, _ = _listed(job, asked)
+    size = portal.call(bring_now, current_client(), job._live, path)
+    return {"files": [{"path": path, "size": size, "here": True, "problem": None}]}
 
 
 _ACTS: dict[str, Callable[[Job, dict[str, Any]], Any]] = {

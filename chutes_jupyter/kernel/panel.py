@@ -59,7 +59,8 @@ class Panel:
             "cancel_sent": False, "fault": "", "value": None, "traceback": "", "withheld": None
         }  # fmt: skip
         self._files_at = 0.0
-        self._shown_displays = 0
+        #: When each display that was sent was made.
+        self._displayed: dict[int, float] = {}
         self._record: Any = None
         self._recorded: tuple[str, float] = ("", 0.0)
         self._log_end = ""
@@ -67,9 +68,9 @@ class Panel:
             job={**view.facts(job), **self._extra},
             ports=view.ports(job),
             files=view.files(job),
-            progress=view.progress(job),
-            metrics=view.metrics(job),
-            usage=view.usage(job),
+            progress=view.progress(job._live.readings),
+            metrics=view.metrics(job._live.readings),
+            usage=view.usage(job._live.readings),
             opened="log" if log else "",
         )
         self._pour = Pour(job._live, self._send)
@@ -119,26 +120,28 @@ class Panel:
     def _update(self, *, whole: bool = False) -> None:
         """Set the traits that differ."""
         job, widget, now = self._job, self.widget, time.monotonic()
+        known = job._readings()
         with self._lock, widget.hold_sync():
             facts = {**view.facts(job), **self._extra}
             if whole or _news(facts, widget.job):
                 widget.job = facts
             widget.ports = view.ports(job)
-            widget.progress = view.progress(job)
-            widget.metrics = view.metrics(job)
-            widget.usage = view.usage(job)
+            widget.progress = view.progress(known)
+            widget.metrics = view.metrics(known)
+            widget.usage = view.usage(known)
             if whole or now - self._files_at >= FILES_PAUSE:
                 self._files_at = now
                 widget.files = view.files(job)
         self._send_displays()
 
     def _send_displays(self, *, again: bool = False) -> None:
-        found = list(getattr(self._job, "displays", None) or ())
+        found = self._job._live.readings.displays
         with self._lock:
-            begin, self._shown_displays = self._shown_displays, len(found)
-        for each in found[0 if again else begin :]:
-            said = {"number": each.number, "data": each.data, "metadata": each.metadata}
-            self._send({"display": said})
+            before = {} if again else self._displayed
+            self._displayed = {each.number: each.at for each in found}
+        for each in found:
+            if before.get(each.number) != each.at:
+                self._send({"display": view.shown(each)})
 
     def _send(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
         self.widget.send(content, buffers)

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chutes_jupyter import portal
+from chutes_jupyter.client.logfeed import LogFeed
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import ChuteError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from chutes_jupyter.client.live import Live
-    from chutes_jupyter.client.logfeed import LogFeed
 
 #: A view begins so far before the end, and is never further behind, in bytes.
 WINDOW = 8 * 1024 * 1024
@@ -89,7 +89,8 @@ class Pour:
         if earlier is not None:
             # A part far from the end: as much before that place as behind it.
             begin, window = max(0, earlier - WINDOW // 2), _ENDLESS
-        feed = current_client().log_feed(self._live, begin, window)
+        control, _ = current_client().way_to(self._live.worker)
+        feed = LogFeed(control, self._live, begin, window)
         try:
             await self._pieces(view, feed, begin, apart)
         except ChuteError as error:

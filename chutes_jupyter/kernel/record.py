@@ -63,12 +63,19 @@ class Record:
     at: float
     log: str = ""
     value: str | None = None
-    metrics: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[Sequence[float | None]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: Job, log: str = "", value: str | None = None) -> Record:
         """Return the record of a job as it is; from any thread but the background one."""
-        return cls(view.facts(job), view.files(job), time.time(), log, value, view.metrics(job))
+        return cls(
+            view.facts(job),
+            view.files(job),
+            time.time(),
+            log,
+            value,
+            view.metrics(job._live.readings),
+        )
 
     def __repr__(self) -> str:
         return self.summary
@@ -167,9 +174,9 @@ def _block(caption: str, text: str) -> str:
     )
 
 
-def _chart(name: str, series: Sequence[Sequence[float]]) -> str:
+def _chart(name: str, series: Sequence[Sequence[float | None]]) -> str:
     """Return a metric as a picture that stands alone."""
-    points = [(step, value) for step, value in series if value == value and abs(value) < 1e300]
+    points = [(step, value) for step, value in series if step is not None and value is not None]
     if not points:
         return ""
     steps, values = [step for step, _ in points], [value for _, value in points]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.models import SSH_PORT, TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from chutes_jupyter.job import Job
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.preflight import Item
+    from chutes_jupyter.readings import Display, GpuUsage, Readings
 
+T = TypeVar("T")
 #: So many files are told by themselves; all of them when they are asked for.
 MAX_FILES = 300
 #: So many things that went along are shown, the largest.
@@ -119,31 +123,33 @@ def entry_of(entry: FileView) -> dict[str, Any]:
         "path": entry.path,
         "size": entry.size,
         "state": entry.state,
-        "modified": getattr(entry, "modified", None),
-        "arrived": getattr(entry, "arrived", 0),
     }
 
 
-def progress(job: Any) -> dict[str, Any] | None:
+def progress(known: Readings) -> dict[str, Any] | None:
     """Return how far a job is, as it said itself; None where it says nothing."""
-    said = getattr(job, "progress", None)
+    said = known.progress
     if said is None:
         return None
     names = ("done", "total", "unit", "description", "rate", "seconds_left")
-    return {name: getattr(said, name, None) for name in names}
+    return {name: getattr(said, name) for name in names}
 
 
-def metrics(job: Any) -> dict[str, list[list[float]]]:
-    """Return the newest points of each metric: steps and values."""
-    said = getattr(job, "metrics", None) or {}
+def metrics(known: Readings) -> dict[str, list[list[float | None]]]:
+    """Return the points of each metric, steps and values; not all, if they are many."""
     return {
-        name: [[point[0], point[1]] for point in thinned(series, MAX_POINTS)]
-        for name, series in list(said.items())[:MAX_METRICS]
+        name: [[_finite(point.step), _finite(point.value)] for point in thinned(series)]
+        for name, series in list(known.metrics.items())[:MAX_METRICS]
         if series
     }
 
 
-def thinned(series: Sequence[Any], most: int) -> Iterable[Any]:
+def _finite(value: float) -> float | None:
+    # A loss of NaN is worth seeing, and no number of JSON.
+    return value if math.isfinite(value) else None
+
+
+def thinned(series: Sequence[T], most: int = MAX_POINTS) -> Sequence[T]:
     """Return not more than so many of a series, evenly, the last one always."""
     if len(series) <= most:
         return series
@@ -151,23 +157,36 @@ def thinned(series: Sequence[Any], most: int) -> Iterable[Any]:
     return [series[round(i * step)] for i in range(most)]
 
 
-def usage(job: Any) -> list[dict[str, Any]]:
+def usage(known: Readings) -> list[dict[str, Any]]:
     """Return the newest samples of what a job uses."""
-    said = getattr(job, "usage", None) or ()
     return [
         {
             "cpu_percent": sample.cpu_percent,
             "memory_mib": sample.memory_mib,
-            "gpus": [_plain(gpu) for gpu in sample.gpus or ()],
+            "gpus": [_gpu(gpu) for gpu in sample.gpus],
         }
-        for sample in list(said)[-MAX_SAMPLES:]
+        for sample in known.usage[-MAX_SAMPLES:]
     ]
 
 
-def _plain(gpu: Any) -> dict[str, Any]:
-    if isinstance(gpu, dict):
-        return dict(gpu)
-    return {name: value for name, value in vars(gpu).items() if not name.startswith("_")}
+def _gpu(gpu: GpuUsage) -> dict[str, Any]:
+    return {
+        "index": gpu.index,
+        "name": gpu.name,
+        "percent": gpu.utilisation,
+        "memory_mib": gpu.memory_mib,
+        "own_mib": gpu.own_memory_mib,
+        "total_mib": gpu.total_mib,
+    }
+
+
+def shown(display: Display) -> dict[str, Any]:
+    """Return one thing that a job displayed, what is binary in it as base64."""
+    data = {
+        kind: value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
+        for kind, value in display.data.items()
+    }
+    return {"number": display.number, "data": data}
 
 
 def moment(seconds: float | None) -> str:

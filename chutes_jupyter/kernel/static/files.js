@@ -24,6 +24,8 @@ export class Files {
     this.folder = "";
     this.open = "";
     this.all = null;
+    this.isOpen = false;
+    this.timer = 0;
     this.path = null;
     this.crumbs = el("nav", { class: "chutes-crumbs", "aria-label": "Folder" });
     this.filter = /** @type {HTMLInputElement} */ (el("input", {
@@ -46,25 +48,38 @@ export class Files {
     this.files = files;
     this.empty.hidden = files.count > 0;
     this.filter.hidden = files.count < 12;
-    if (this.all && files.count <= files.entries.length) this.all = null;
     this.paint();
+    if (!this.isOpen || this.timer) return;
+    // Soon, and once for all that changes until then.
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      if (this.isOpen) void this.bring();
+    }, 1500);
   }
 
-  /** The tab was opened: bring what the panel does not have by itself. */
-  async opened() {
-    this.findFolder();
-    if (!this.files || this.files.count <= this.files.entries.length) return;
+  /** The tab was opened, or closed. */
+  turned(open) {
+    this.isOpen = open;
+    if (!open) return;
+    void this.findFolder();
+    void this.bring();
+  }
+
+  /** Bring what the panel does not have by itself: all files, and how far each of them is. */
+  async bring() {
+    const server = await this.actions.server;
+    if (!this.files?.count || (!server && this.files.count <= this.files.entries.length)) return;
     try {
       const all = [];
-      while (all.length < Math.min(this.files.count, MOST_LISTED)) {
+      do {
         const page = await this.actions.files({ offset: all.length, limit: PAGE });
         all.push(...page.files);
         if (page.files.length < PAGE) break;
-      }
+      } while (all.length < MOST_LISTED);
       this.all = all;
       this.paint();
     } catch (error) {
-      this.complain(error.message);
+      if (error.code !== "no_kernel") this.complain(error.message);
     }
   }
 

@@ -218,6 +218,7 @@ export class PanelView {
     if (message.re !== undefined) this.actions.answered(message);
     else if (message.beat !== undefined) this.head.clock(message.elapsed);
     else if (message.view !== undefined && message.view !== this.id) return;
+    else if (message.fault) this.complain(message.fault);
     else if (message.log) {
       const bytes = buffers?.[0];
       if (message.log.stopped || message.log.over) this.pouring = false;
@@ -307,7 +308,7 @@ export class PanelView {
   opened(name) {
     if (name === "log") this.pour();
     else this.pause();
-    if (name === "files") void this.files.opened();
+    this.files.turned(name === "files");
   }
 
   // -- what a person does ----------------------------------------------------------------

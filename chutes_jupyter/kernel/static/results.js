@@ -88,7 +88,7 @@ function drawn(data) {
 function framed(html) {
   const page = `<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">`
     + "<style>body{margin:4px;font-family:system-ui,sans-serif;font-size:13px;color:#111;background:#fff}"
-    + "table{border-collapse:collapse}td,th{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}</style>"
+    + "table{border-collapse:collapse;border:0}td,th{padding:2px 8px;border:0;border-bottom:1px solid #ddd;text-align:right}</style>"
     + `${MEASURE}<body>${html}`;
   const frame = /** @type {HTMLIFrameElement} */ (el("iframe", {
     sandbox: "allow-scripts", srcdoc: page, title: "What the job displayed", class: "chutes-html",

@@ -37,9 +37,9 @@ export class Usage {
       rows.push(row(name, `${Math.round(gpu.percent ?? 0)} %`, of((each) => each.percent), 100));
       const total = gpu.total_mib ?? 0;
       const used = gpu.memory_mib ?? 0;
-      const words = total ? `${size(used * MIB)} of ${size(total * MIB)}` : size(used * MIB);
-      rows.push(row("its memory", words, of((each) => each.memory_mib), total || undefined));
-      if (gpu.others_mib) rows.push(row("of others", size(gpu.others_mib * MIB), [], undefined));
+      const parts = [total ? `${size(used * MIB)} of ${size(total * MIB)}` : size(used * MIB)];
+      if (gpu.own_mib !== null && used > gpu.own_mib) parts.push(`${size(gpu.own_mib * MIB)} are the job's`);
+      rows.push(row("its memory", parts.join(", "), of((each) => each.memory_mib), total || undefined));
     });
     const cpu = samples.map((each) => each.cpu_percent ?? 0);
     rows.push(row("CPU", `${Math.round(newest.cpu_percent ?? 0)} %`, cpu, undefined));

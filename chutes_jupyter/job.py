@@ -24,6 +24,7 @@ from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
 from chutes_jupyter.errors import WaitTimeout
+from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
@@ -312,7 +313,7 @@ def submit(
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
     files: Mapping[str, bytes] | None = None,
-    installed: frozenset[str] = frozenset(),
+    needs: Needs = NOTHING,
     sent: tuple[Item, ...] = (),
     ack: bool = False,
     namespace: Mapping[str, Any] | None = None,
@@ -333,8 +334,8 @@ def submit(
         What the worker must have.
     files : mapping, optional
         The files of modules that it needs, by their hashes.
-    installed : frozenset of str
-        The modules that the worker's interpreter must have.
+    needs : Needs
+        What the worker's interpreter must have.
     sent : tuple of Item
         What the payload and the files are, for whoever shows it.
     ack : bool
@@ -368,9 +369,7 @@ def submit(
     record = replace(record, output_dir=str(output_folder(record, settings)))
     client = current_client()
     client.store.add(record)
-    submission = Submission(
-        spec, payload, node_selector, tuple(notices), files or {}, installed, sent
-    )
+    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     job._classes = OwnClasses(namespace or {})
     if ack:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Item", "Report", "lacking", "packages_for"]
+__all__ = ["Item", "Report", "lacking", "packages_for", "perhaps_lacking"]
 
 _KINDS = ("import", "module", "source", "value", "pickle", "secret")
 #: So many lines of one kind are shown.
 _SHOWN = 40
+_INSTALL = "if the function or branch that imports it runs, it lacks: install"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Report:
         Names that look like credentials, stay here, and are hardly needed.
     missing : mapping
         The modules that the worker's interpreter lacks, with the packages that have them.
+    perhaps : mapping
+        Such modules that are imported in a function or a branch, which may never run.
     unasked : str
         Why the worker could not be asked what it has.
     """
@@ -61,6 +64,7 @@ class Report:
     refused: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    perhaps: Mapping[str, str] = field(default_factory=dict)
     unasked: str = ""
 
     @property
@@ -84,8 +88,9 @@ class Report:
         lines += [f"  refused {each}" for each in self.refused]
         lines += [f"  held    {name}: it looks like a credential" for name in self.held]
         lines += [f"  missing {name}: install {package}" for name, package in self.missing.items()]
+        lines += [f"  perhaps {name}: {_INSTALL} {p}" for name, p in self.perhaps.items()]
         if self.unasked:
-            lines.append(f"  {self.worker} could not be asked which modules it has: {self.unasked}")
+            lines.append(f"  {self.worker} could not be asked what its Python has: {self.unasked}")
         lines.append("Nothing stands in its way." if self.ok else "It can't start like this.")
         return "\n".join(lines) + "\n"
 
@@ -121,4 +126,13 @@ def lacking(job: str, worker: str, missing: Mapping[str, str], executable: str) 
         f"{worker} lacks what {job} imports: {names}. Install it for the interpreter of its jobs "
         f"({executable} -m pip install {packages}), or choose another one "
         f"(worker add {worker} --python PATH)."
+    )
+
+
+def perhaps_lacking(worker: str, perhaps: Mapping[str, str]) -> str:
+    """Return the sentence for modules that a worker lacks, and a job may do without."""
+    packages = " ".join(dict.fromkeys(perhaps.values()))
+    return (
+        f"{worker} lacks {', '.join(perhaps)}, which is imported in a function or a branch: if "
+        f"that runs, the job fails there (pip install {packages})."
     )

@@ -209,6 +209,7 @@ class MissingModules(_Reply):
 
     missing: Annotated[list[Word], Field(max_length=1000)]
     executable: Text
+    version: Word
 
 
 class LogPiece(_Reply):
@@ -264,7 +265,7 @@ class ReadEnd(_Reply):
 
 
 class Hello(_Reply):
-    """The reply to `hello`."""
+    """The reply to `hello`; `jobs_python` is the version of the interpreter of jobs, if asked."""
 
     protocol: Count
     agent: Word
@@ -276,6 +277,7 @@ class Hello(_Reply):
     pid: Count
     root: Text
     platform: Word
+    jobs_python: Word | None = None
 
 
 class Gpu(_Reply):
@@ -349,6 +351,8 @@ class JobStatus(_Reply):
     upload: bool
     #: What it waits for before it starts.
     waiting: Word | None = None
+    #: How far it is, as the job's own process wrote it: `readingpages.told` reads it.
+    progress: dict[str, Any] | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

@@ -20,12 +20,23 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "twins", "harmless", "agent"),
-    ("models", "raised", "replies", "gpupages", "readings", "files", "config", "store"),
+    (
+        "models",
+        "raised",
+        "replies",
+        "gpupages",
+        "readings",
+        "readingpages",
+        "files",
+        "config",
+        "store",
+    ),
     ("transports",),
     (
         "bootstrap",
         "link",
         "places",
+        "prefixes",
         "ports",
         "relaystreams",
         "relay",
@@ -42,6 +53,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "assembly",
         "credentials",
         "definitions",
+        "given",
+        "order",
+        "needs",
+        "checked",
         "ignored",
         "preflight",
         "project",
@@ -76,6 +91,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("jupyter_server", "tornado"), (*NOTEBOOK, "server")),
     **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
     "httpx": ("client.doors", "server.client"),
+    **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),

@@ -20,7 +20,9 @@ import threading
 from typing import Any, Callable, Dict, Literal, Optional
 
 from . import cells, classes, codec, faults, modules, raised, shell, space
-from .journal import write_bytes
+from .journal import JobDir, write_bytes
+from .reports import Reports
+from .telling import Teller
 
 
 class CancelEvent(asyncio.Event):
@@ -64,7 +66,9 @@ class Chute:
 
     cancel_event: CancelEvent
 
-    def __init__(self, facts: Dict[str, Any]) -> None:
+    def __init__(self, facts: Dict[str, Any], teller: Teller) -> None:
+        self.progress = teller.progress
+        self.metric = teller.metric
         self.__dict__.update(facts)
 
 
@@ -106,20 +110,36 @@ def main(path: str, fd: int) -> None:
     _open_streams()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # programs that the job starts print live, too
     link = _Link(fd)
+    reports = Reports(_job(path), lambda message: link.say(notice=message))
     try:
         faults.watch(os.path.join(path, "faults"))
         with open(os.path.join(path, "payload.bin"), "rb") as file:
-            payload = codec.loads(file.read())
+            payload = _given(file.read())
         sys.argv = [payload["job"]]
         _add_modules(payload.get("modules"), path)
-        value = _run(payload, os.path.join(path, "output"), link)
+        reports.watch()
+        value = _run(payload, os.path.join(path, "output"), link, reports)
+        reports.finish()
         untrusted = _bring(value, path)
     except BaseException as error:
+        reports.finish()
         link.say(raised=_tell(error))
         _flush()
         sys.exit(1)
     link.say(returned=True, untrusted=untrusted)
     _flush()
+
+
+def _given(data: bytes, classes: Any = None) -> Any:
+    try:
+        return codec.loads(data, classes=classes)
+    except codec.CodecError as error:
+        raise codec.CodecError("what the job was given can't be read here: %s" % error) from error
+
+
+def _job(path: str) -> JobDir:
+    folder, job_id = os.path.split(path)
+    return JobDir(os.path.dirname(folder), job_id)
 
 
 def _bring(value: Any, path: str) -> Optional[str]:
@@ -137,8 +157,8 @@ def _bring(value: Any, path: str) -> Optional[str]:
     try:
         returned = pickled.dumps(value)
     except pickled.Unpicklable as error:
-        message = "%s It can't be pickled either (%s)." % (why, error)
-        raise codec.CodecError(message) from error
+        message = "the returned value can't travel: %s It can't be pickled either (%s)."
+        raise codec.CodecError(message % (why, error)) from error
     _keep(os.path.join(path, "result.pickle"), returned)
     return why[:10_000]
 
@@ -186,15 +206,15 @@ def _flush() -> None:
             stream.flush()
 
 
-def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
+def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports) -> Any:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    chute = Chute(payload.get("chute", {}))
+    chute = Chute(payload.get("chute", {}), reports.teller)
     chute.cancel_event = CancelEvent(loop)
     job_data = dict(payload["job_data"], output_dir=output_dir)
 
     async def way() -> Any:
-        loaded = cells.load(payload, chute)
+        loaded = cells.load(payload, chute, reports.display)
         job_data.update(_instances(payload))
         for hook in loaded.hooks:
             answer = hook(chute)
@@ -230,7 +250,7 @@ def _instances(payload: Dict[str, Any]) -> Dict[str, Any]:
         return classes.find(module, qualname)
 
     instances = payload.get("instances", {})
-    return {key: codec.loads(data, classes=find) for key, data in instances.items()}
+    return {key: _given(data, find) for key, data in instances.items()}
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
@@ -279,9 +299,7 @@ def _tell(error: BaseException) -> Dict[str, Any]:
     if isinstance(error, _Ended):
         error = error.original
     name = raised.name(type(error))
-    if isinstance(error, codec.CodecError):
-        message = "the returned value can't travel: %s" % error
-    elif isinstance(error, DiskFull):
+    if isinstance(error, (codec.CodecError, DiskFull)):
         message = str(error)
     elif isinstance(error, SystemExit):
         message = "the function called sys.exit(%r)" % (error.code,)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chutes_jupyter import prefixes
+from chutes_jupyter.client.interpreter import lacks
 from chutes_jupyter.errors import (
     ChuteError,
     ConnectFailed,
@@ -15,9 +17,10 @@ from chutes_jupyter.errors import (
     LoginFailed,
     RequestRefused,
 )
+from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.nodes import too_few
-from chutes_jupyter.preflight import lacking, packages_for
-from chutes_jupyter.replies import Info, MissingFiles, MissingModules, Submitted, parse
+from chutes_jupyter.preflight import lacking, perhaps_lacking
+from chutes_jupyter.replies import Info, MissingFiles, Submitted, parse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -37,6 +40,8 @@ _HASHES_AT_ONCE = 2000
 _PATIENCE = 300.0
 #: How often a connection may break before anything of the submit was sent.
 _TRIES = 3
+#: So many places of a syntax that is too new are told.
+_PLACES = 3
 
 
 #: What the worker calls a job that was ended before it arrived, and as what that was.
@@ -83,8 +88,8 @@ class Submission:
         What the person should read.
     files : mapping
         The files of the person's own modules that it needs, by their hashes.
-    installed : frozenset of str
-        The modules that the worker's interpreter must have.
+    needs : Needs
+        What the worker's interpreter must have.
     sent : tuple of Item
         What the payload and the files are, for whoever shows it.
     """
@@ -94,7 +99,7 @@ class Submission:
     node_selector: NodeSelector | None = None
     notices: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
-    installed: frozenset[str] = frozenset()
+    needs: Needs = NOTHING
     sent: tuple[Item, ...] = ()
 
 
@@ -179,7 +184,7 @@ class Delivery:
         await self._session.link(self._trouble)
         self._trouble(None)
         await self._check_needs()
-        await self._check_modules()
+        await self._check_interpreter()
         await self._send_files()
         if len(payload) > STAGED:
             await self._stage(payload)
@@ -188,7 +193,8 @@ class Delivery:
             await self._withdraw()
         link = await self._session.link()
         self.sent = True
-        reply = await link.request("submit", payload, patience=_PATIENCE, spec=spec.to_json())
+        told = {**spec.to_json(), "prefixes": prefixes.of(spec.id, spec.options.ports)}
+        reply = await link.request("submit", payload, patience=_PATIENCE, spec=told)
         return parse(Submitted, reply.header)
 
     async def _withdraw(self) -> None:
@@ -213,16 +219,17 @@ class Delivery:
         if notice:
             self._live.notice(notice)
 
-    async def _check_modules(self) -> None:
-        names = self._submission.installed
-        if not names or self.sent:
+    async def _check_interpreter(self) -> None:
+        if self.sent:
             return
         spec, worker = self._submission.spec, self._live.worker
-        missing, executable = await missing_modules(
-            self._session, names, spec.python, dict(spec.env)
-        )
-        if missing:
-            raise Undeliverable(lacking(spec.name, worker, missing, executable))
+        lack = await lacks(self._session, self._submission.needs, spec.python, spec.env)
+        if lack.syntax:
+            raise Undeliverable("\n".join(lack.syntax[:_PLACES]))
+        if lack.modules:
+            raise Undeliverable(lacking(spec.name, worker, lack.modules, lack.executable))
+        if lack.perhaps:
+            self._live.notice(perhaps_lacking(worker, lack.perhaps))
 
     async def _stage(self, payload: bytes) -> None:
         """Send the payload ahead; several pieces are under way, for lines with a long way."""
@@ -262,18 +269,6 @@ class Delivery:
                 offset=offset,
                 total=len(data),
             )
-
-
-async def missing_modules(
-    session: Session, names: Iterable[str], python: str | None, env: Mapping[str, str]
-) -> tuple[dict[str, str], str]:
-    """Return which modules a worker's interpreter lacks, each with its package, and its path."""
-    wanted = sorted(names)
-    reply = await session.request("installed", names=wanted, python=python, env=dict(env))
-    found = parse(MissingModules, reply.header)
-    missing = set(found.missing) & set(wanted)  # a worker may name what it likes
-    packages = await asyncio.to_thread(packages_for, missing) if missing else {}
-    return packages, found.executable
 
 
 async def _some_at_once(sends: Iterable[Callable[[], Awaitable[None]]]) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
-from chutes_jupyter.client.deliver import missing_modules
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
 from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.follow import Follower
+from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
@@ -36,11 +36,12 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
+    from chutes_jupyter.needs import Needs
     from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
@@ -298,6 +299,12 @@ class JobClient:
         self.follow(live, mirror=False)
         self._followers[live.id].start_tail()
 
+    async def readings(self, live: Live) -> None:
+        """Keep a job's readings from now on; return when they are known."""
+        self.follow(live, mirror=False)
+        self._followers[live.id].start_readings()
+        await live.until(lambda: live.looked or bool(live.broken or live.trouble))
+
     async def forward(self, live: Live, name: str, patience: float) -> None:
         """Open a job's doors, and wait until a web server or the way of datagrams is there.
 
@@ -404,17 +411,19 @@ class JobClient:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
 
-    async def missing_modules(self, name: str, modules: Iterable[str]) -> dict[str, str]:
-        """Return which modules a worker's interpreter lacks, each with its package."""
+    async def lacks(self, name: str, needs: Needs) -> Lack:
+        """Return what a worker's interpreter lacks for a job; see `lacks`."""
         worker = Workers.load().get(name)
         control, _ = self._session(worker)
-        return (await missing_modules(control, modules, worker.python, worker.env))[0]
+        await control.link()
+        return await lacks(control, needs, worker.python, worker.env)
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
-            self._sessions[key] = (Session(worker), bulk)
+            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control.others, bulk.others = (bulk,), (control,)
+            self._sessions[key] = (control, bulk)
         return self._sessions[key]
 
     # -- our own ----------------------------------------------------------------------

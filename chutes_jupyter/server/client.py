@@ -173,9 +173,11 @@ class Api:
         """List the ports of a job."""
         return self._ask(PortsAnswer, "GET", f"/jobs/{job}/ports")
 
-    def tab(self, job: str, port: str, browser_origin: str = "") -> TabAnswer:
+    def tab(
+        self, job: str, port: str, browser_origin: str = "", kind: str | None = None
+    ) -> TabAnswer:
         """Return where to open a port in a tab."""
-        body = {"browser_origin": browser_origin}
+        body = {"browser_origin": browser_origin, "kind": kind}
         return self._ask(TabAnswer, "POST", f"/jobs/{job}/ports/{port}/tab", body=body)
 
     def forward(self, job: str, port: str, **where: Any) -> ForwardView:

@@ -35,11 +35,12 @@ class TabHandler(Handler):
     async def post(self, job: str, port: str, body: TabRequest) -> TabAnswer:
         """Return where to open a port in a tab: a URL for this once, to be opened soon.
 
-        `origin`: the app has an origin of its own, and works unmodified. `path`: it is in a
-        sandbox below this server, and `notes` say what does not work there.
+        `origin`, `domain`: the app has an origin of its own, and works unmodified; ask `probe`
+        first, and for the kind `path` where it does not answer. `path`: it is in a sandbox below
+        this server, and `notes` say what does not work there.
         """
         origin = body.browser_origin or self.request.headers.get("Origin", "")
-        return await self.service.open_tab(job, port, origin or self.own_origin)
+        return await self.service.open_tab(job, port, origin or self.own_origin, body.kind)
 
 
 class ForwardsHandler(Handler):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from chutes_jupyter.client.clean import clean
 from chutes_jupyter.current import current_client
@@ -43,8 +43,10 @@ T = TypeVar("T")
 class Tabs(Protocol):
     """What opens ports in tabs; see `chutes_jupyter.server.tabs`."""
 
-    async def open(self, job_id: str, port: str, *, browser_origin: str) -> dict[str, Any]:
-        """Return `kind`, `url` and `notes` for one opening of a port."""
+    async def open(
+        self, job_id: str, port: str, *, browser_origin: str, kind: Literal["path"] | None = None
+    ) -> dict[str, Any]:
+        """Return `kind`, `url`, `probe` and `notes` for one opening of a port."""
 
 
 class Service:
@@ -54,13 +56,15 @@ class Service:
     ----------
     root : Path, optional
         What the server's file browser shows.
+    tabs : Tabs, optional
+        What opens ports in tabs; without it ports are reached by forwards alone.
     """
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, tabs: Tabs | None = None) -> None:
         self.root = root
         self.feed = Feed(root)
         self.workers = WorkerDesk(self.feed)
-        self.tabs: Tabs | None = None
+        self.tabs = tabs
 
     # -- one job ----------------------------------------------------------------------
 
@@ -86,7 +90,9 @@ class Service:
         """Cancel a job."""
         return await self.with_job(job, verbs.cancel, wait)
 
-    async def open_tab(self, job: str, port: str, origin: str) -> TabAnswer:
+    async def open_tab(
+        self, job: str, port: str, origin: str, kind: Literal["path"] | None
+    ) -> TabAnswer:
         """Return where to open a port of a job in a tab."""
         case = await self.case(job)
         doors.check(case, port)
@@ -97,7 +103,7 @@ class Service:
                 "This server opens no ports in tabs.",
                 f"Open it at an address of this machine: jupyter chute forward {job} {port}",
             )
-        found = await self.tabs.open(case.live.id, port, browser_origin=origin)
+        found = await self.tabs.open(case.live.id, port, browser_origin=origin, kind=kind)
         return TabAnswer.model_validate(found)
 
     # -- many jobs --------------------------------------------------------------------

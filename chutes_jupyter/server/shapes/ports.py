@@ -45,13 +45,20 @@ class TabRequest(Asked):
     browser_origin: Annotated[str, Field(max_length=300)] = Field(
         default="", description="`window.location.origin`; the Origin header where it is empty."
     )
+    kind: Literal["path"] | None = Field(
+        default=None,
+        description="`path` where the browser did not find the address of `probe`; else the best.",
+    )
 
 
 class TabAnswer(Answer):
     """Where to open a port."""
 
-    kind: Literal["origin", "path"]
+    kind: Literal["origin", "domain", "path"]
     url: str
+    probe: str | None = Field(
+        description="Answers JSON if the browser finds the host of `url`; null for a path."
+    )
     notes: list[str] = Field(description="What will not work in this kind of tab.")
 
 

@@ -140,6 +140,12 @@ class Teller:
 
     def finish(self) -> None:
         """Write what is left, at the end of the job."""
+        if self._pace.foreign:
+            return
+        with self._pace.lock:
+            for name, series in self._series.items():
+                if series.pending:
+                    self._keep(name, series)
         self._pace.finish()
 
     # -- inside -----------------------------------------------------------------------

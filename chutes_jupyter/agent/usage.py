@@ -23,6 +23,7 @@ FIRST = 1.0
 KEPT = 300
 _LINUX = sys.platform.startswith("linux")
 _MIB = 1024 * 1024
+_MOST_GPUS = 64
 #: In /proc/PID/stat, from the state on: times of itself and of its ended children, and memory.
 _OWN, _CHILDREN, _RESIDENT = (11, 12), (13, 14), 21
 
@@ -86,7 +87,7 @@ class Meter:
                 self._used.append(each["index"])
             if self._limited or each["index"] in self._used:
                 found.append(_sample(each, [process["used_mib"] for process in mine]))
-        return found
+        return found[:_MOST_GPUS]
 
     def _write(self, sample: Dict[str, Any]) -> None:
         if self._number and self._number % KEPT == 0:

@@ -216,7 +216,8 @@ class Data(torch.utils.data.Dataset):
     def __getitem__(self, index):
         for _ in tqdm(range(99), mininterval=0): pass
         return index
-for _ in tqdm(torch.utils.data.DataLoader(Data(), num_workers=2), desc="outer"): pass
+loader = torch.utils.data.DataLoader(Data(), num_workers=2, collate_fn=list)
+for _ in tqdm(loader, desc="outer"): pass
 """,
     )
     found = progress(folder)

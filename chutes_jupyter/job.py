@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.joblog import JobLog
 from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
@@ -365,6 +366,7 @@ def submit(
         timeout=spec.options.timeout,
         upload=spec.options.upload,
     )
+    record = replace(record, output_dir=str(output_folder(record, settings)))
     client = current_client()
     client.store.add(record)
     submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)

@@ -7,13 +7,13 @@ import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
 _MAX_RESULT = 4 * 1024**3
-#: Beside what else the outputs of a job may lie; see `_notebook_folder`.
-_NOTEBOOKS = {".ipynb", ".py"}
 
 
 @dataclass(frozen=True)
@@ -456,11 +454,8 @@ class JobClient:
         self, record: JobRecord, ways: tuple[Session, Session], settings: Settings
     ) -> Follower:
         live = Live(record)
-        if live.output_dir is not None:
-            outputs = live.output_dir.parent
-        else:
-            outputs = settings.outputs_dir(_notebook_folder(record.notebook))
-            live.output_dir = outputs / live.label
+        live.output_dir = live.output_dir or output_folder(record, settings)
+        outputs = live.output_dir.parent
         follower = Follower(
             live,
             *ways,
@@ -490,17 +485,3 @@ class JobClient:
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
         await asyncio.to_thread(self.store.close)
-
-
-def _notebook_folder(notebook: str | None) -> Path:
-    """Return the folder that a notebook lies in, or the present one where that is not known.
-
-    A worker may have made the name up, to have files written where it likes: only one that
-    is there counts.
-    """
-    if notebook:
-        path = Path(notebook)
-        with contextlib.suppress(OSError, ValueError):  # no name that this system knows
-            if path.is_absolute() and path.suffix in _NOTEBOOKS and path.is_file():
-                return path.parent
-    return Path.cwd()

@@ -17,10 +17,11 @@ import os
 import socket
 import sys
 import threading
-from typing import Any, Callable, Dict, Literal, Optional
+from typing import Any, Callable, Dict, Literal, Optional, Sequence
 
 from . import cells, classes, codec, faults, modules, raised, shell, space
-from .journal import write_bytes
+from .journal import write_pieces
+from .refusals import Buffer
 
 
 class CancelEvent(asyncio.Event):
@@ -132,7 +133,7 @@ def _given(data: bytes, classes: Any = None) -> Any:
 def _bring(value: Any, path: str) -> Optional[str]:
     """Write down what the function returned; say why if only who trusts us may read it."""
     try:
-        returned = codec.dumps(value, "result", figures=True, classes=[])
+        returned = codec.encode(value, "result", figures=True, classes=[])
     except codec.CodecError as error:
         why = str(error)
     else:
@@ -142,11 +143,11 @@ def _bring(value: Any, path: str) -> Optional[str]:
     from . import pickled
 
     try:
-        returned = pickled.dumps(value)
+        pickle = pickled.dumps(value)
     except pickled.Unpicklable as error:
         message = "the returned value can't travel: %s It can't be pickled either (%s)."
         raise codec.CodecError(message % (why, error)) from error
-    _keep(os.path.join(path, "result.pickle"), returned)
+    _keep(os.path.join(path, "result.pickle"), [pickle])
     return why[:10_000]
 
 
@@ -163,18 +164,19 @@ class DiskFull(Exception):
     """What the function returned has no room on the worker's disk."""
 
 
-def _keep(path: str, result: bytes) -> None:
+def _keep(path: str, result: Sequence[Buffer]) -> None:
     folder = os.path.dirname(path)
+    size = sum(memoryview(piece).nbytes for piece in result)
     try:
         # Asked before: others need what room there is while this is tried.
-        if space.free(folder) < len(result):
+        if space.free(folder) < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_bytes(path, result)
+        write_pieces(path, result)
     except OSError as error:
         if not space.is_full(error):
             raise
         where = space.sentence(os.path.dirname(folder), error)
-        raise DiskFull("the returned value has %d bytes, and %s" % (len(result), where)) from error
+        raise DiskFull("the returned value has %d bytes, and %s" % (size, where)) from error
 
 
 def _open_streams() -> None:

@@ -450,6 +450,7 @@ class Supervisor:
             reason=reason,
             error=self._raised or self._fault,
             has_value=has_value,
+            value_size=os.path.getsize(self.job.result) if has_value else None,
             untrusted=self._untrusted,
             durable=True,
         )

@@ -109,8 +109,9 @@ class Panel:
         try:
             if self._with_log:
                 self._end_of_log = "".join(self._job.logs(follow=True, tail=MAX_LINES))
-            value = self._job.value
-            self._value = self._job.withheld if value is None else tables.value(value)
+            withheld = self._job.withheld
+            value = None if withheld else self._job.value
+            self._value = withheld if value is None else tables.value(value)
         except ChuteError as error:
             self._fault = str(error)
         self._update()

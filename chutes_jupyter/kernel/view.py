@@ -67,7 +67,7 @@ class View:
             elapsed=job.elapsed,
             timeout=job.timeout,
             reason=job.reason,
-            notices=[job.gpus, *job.notices] if job.gpus and not job.done() else job.notices,
+            notices=_notices(job),
             trouble=job.outage,
             ports=[_port_view(job, name) for name in job.ports],
             files=files,
@@ -103,6 +103,12 @@ class View:
             count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
             text += f" {count}, {total}, in {self.folder}."
         return text
+
+
+def _notices(job: Job) -> list[str]:
+    """Return what is so at present, and what the person should read."""
+    gpus = "" if job.done() else job.gpus
+    return [*filter(None, (job.carried, gpus)), *job.notices]
 
 
 def _folder(path: Path) -> str:

@@ -130,3 +130,8 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     from chutes_jupyter.kernel import unload
 
     unload(shell)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Tell the Jupyter server where its extension is."""
+    return [{"module": "chutes_jupyter.server"}]

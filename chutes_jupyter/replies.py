@@ -359,6 +359,8 @@ class JobStatus(_Reply):
     upload: bool
     #: What it waits for before it starts.
     waiting: Word | None = None
+    #: How far it is, as the job's own process wrote it: `readingpages.told` reads it.
+    progress: dict[str, Any] | None = None
     #: Whether only this is left of it.
     removed: bool = False
 

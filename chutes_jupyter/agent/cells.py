@@ -24,7 +24,9 @@ class Loaded(NamedTuple):
     hooks: List[Callable[..., Any]]
 
 
-def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
+def load(
+    payload: Dict[str, Any], chute: Any = None, display: Optional[Callable[..., Any]] = None
+) -> Loaded:
     """Run a payload's imports, values and units in a fresh module that becomes ``__main__``.
 
     Parameters
@@ -35,6 +37,8 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
         own chute.
     chute : object
         What the function and its hooks get as ``self``.
+    display : callable, optional
+        What they know as ``display``; by default one that prints.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
     module = types.ModuleType(payload.get("module", "__main__"))
     namespace = module.__dict__
     namespace["__builtins__"] = builtins
-    namespace["display"] = _display
+    namespace["display"] = display or _display
     sys.modules[module.__name__] = module
     for unit in payload["units"]:
         if unit.get("filename"):

@@ -20,8 +20,10 @@ import threading
 from typing import Any, Callable, Dict, Literal, Optional, Sequence
 
 from . import cells, classes, codec, faults, modules, raised, shell, space
-from .journal import write_pieces
+from .journal import JobDir, write_pieces
 from .refusals import Buffer
+from .reports import Reports
+from .telling import Teller
 
 
 class CancelEvent(asyncio.Event):
@@ -65,7 +67,9 @@ class Chute:
 
     cancel_event: CancelEvent
 
-    def __init__(self, facts: Dict[str, Any]) -> None:
+    def __init__(self, facts: Dict[str, Any], teller: Teller) -> None:
+        self.progress = teller.progress
+        self.metric = teller.metric
         self.__dict__.update(facts)
 
 
@@ -107,15 +111,19 @@ def main(path: str, fd: int) -> None:
     _open_streams()
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # programs that the job starts print live, too
     link = _Link(fd)
+    reports = Reports(_job(path), lambda message: link.say(notice=message))
     try:
         faults.watch(os.path.join(path, "faults"))
         with open(os.path.join(path, "payload.bin"), "rb") as file:
             payload = _given(file.read())
         sys.argv = [payload["job"]]
         _add_modules(payload.get("modules"), path)
-        value = _run(payload, os.path.join(path, "output"), link)
+        reports.watch()
+        value = _run(payload, os.path.join(path, "output"), link, reports)
+        reports.finish()
         untrusted = _bring(value, path)
     except BaseException as error:
+        reports.finish()
         link.say(raised=_tell(error))
         _flush()
         sys.exit(1)
@@ -128,6 +136,11 @@ def _given(data: bytes, classes: Any = None) -> Any:
         return codec.loads(data, classes=classes)
     except codec.CodecError as error:
         raise codec.CodecError("what the job was given can't be read here: %s" % error) from error
+
+
+def _job(path: str) -> JobDir:
+    folder, job_id = os.path.split(path)
+    return JobDir(os.path.dirname(folder), job_id)
 
 
 def _bring(value: Any, path: str) -> Optional[str]:
@@ -195,15 +208,15 @@ def _flush() -> None:
             stream.flush()
 
 
-def _run(payload: Dict[str, Any], output_dir: str, link: _Link) -> Any:
+def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports) -> Any:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    chute = Chute(payload.get("chute", {}))
+    chute = Chute(payload.get("chute", {}), reports.teller)
     chute.cancel_event = CancelEvent(loop)
     job_data = dict(payload["job_data"], output_dir=output_dir)
 
     async def way() -> Any:
-        loaded = cells.load(payload, chute)
+        loaded = cells.load(payload, chute, reports.display)
         job_data.update(_instances(payload))
         for hook in loaded.hooks:
             answer = hook(chute)

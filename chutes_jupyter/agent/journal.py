@@ -86,6 +86,12 @@ class JobDir:
         self.modules = os.path.join(self.path, "modules")
         self.reserve = os.path.join(self.path, "reserve")
         self.door = os.path.join(self.path, "door")
+        #: What the job tells of itself (`telling`, `showing`), and what it uses (`usage`).
+        self.progress = os.path.join(self.path, "progress.json")
+        self.metrics = os.path.join(self.path, "metrics.jsonl")
+        self.displays = os.path.join(self.path, "displays.json")
+        self.shown = os.path.join(self.path, "displays")
+        self.usage = os.path.join(self.path, "usage.jsonl")
 
     def exists(self) -> bool:
         """Whether the job was ever claimed here."""

@@ -87,10 +87,15 @@ def pack(value: Any, place: Place) -> Optional[Packed]:
         return _pack_image(value, place)
     figures = sys.modules.get("matplotlib.figure")
     if figures is not None and isinstance(value, figures.Figure):
-        file = io.BytesIO()
-        value.savefig(file, format="png", bbox_inches="tight")
-        return Packed("picture.png", [], [file.getbuffer()])
+        return Packed("picture.png", [], [drawn(value)])
     return None
+
+
+def drawn(figure: Any) -> memoryview:
+    """Return a matplotlib figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    return file.getbuffer()
 
 
 def unpack(tag: str, parts: List[Any], blobs: List[memoryview]) -> Any:

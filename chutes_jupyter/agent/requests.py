@@ -25,6 +25,7 @@ from . import (
     logs,
     outputs,
     processes,
+    readings,
     sharing,
     space,
     sshd,
@@ -101,6 +102,8 @@ class Requests:
             "outputs": self._outputs,
             "read": self._read,
             "result": self._result,
+            "readings": lambda header, body: self._readings(header),
+            "display": lambda header, body: self._display(header),
             "jobs": lambda header, body: self._history.jobs(header),
             "remove": lambda header, body: self._cleaner.remove(header),
             "door": self._door,
@@ -431,6 +434,20 @@ class Requests:
             listed = large and not offset and self._look(job).state == "collecting"
             digest = Listed(job, header["path"]) if listed else hashlib.sha256()
         return send(file, offset, digest)
+
+    def _readings(self, header: Header) -> Answer:
+        job = self._job(header)
+        terminal = self._look(job).terminal
+        fields, metrics = readings.news(job, header, terminal)
+        if header.get("wait") and not (fields["new"] or fields["end"]):
+            return None
+        return fields, metrics
+
+    def _display(self, header: Header) -> Answer:
+        found = readings.display(self._job(header), header)
+        if found is None:
+            raise Refused("not_found", "result %s is kept no more" % header["number"])
+        return found
 
     def _result(self, header: Header, body: bytes) -> Answer:
         job = self._job(header)

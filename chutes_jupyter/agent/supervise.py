@@ -22,7 +22,7 @@ from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, open_pipe
 from .memory import Memory
 from .outputs import Listing, publish
-from .ports import PortTaken, Reservations
+from .ports import PortTaken, Reservations, prefixes
 from .sending import LARGE
 from .sharing import TooFew, Turn
 
@@ -168,6 +168,7 @@ class Supervisor:
             os.environ["TMPDIR"] = self.job.tmp
             os.environ[processes.MARK] = self.job.id
             os.environ.update(self._turn.environment if self._turn else {})
+            os.environ.update(prefixes(self.spec.get("prefixes")))
             if self.spec.get("ssh"):
                 # On a full disk the job is worth more than its door.
                 with contextlib.suppress(OSError):

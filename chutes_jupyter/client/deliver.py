@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chutes_jupyter import prefixes
 from chutes_jupyter.client.interpreter import lacks
 from chutes_jupyter.errors import (
     ChuteError,
@@ -200,7 +201,8 @@ class Delivery:
             await self._withdraw()
         link = await self._session.link()
         self.sent = True
-        reply = await link.request("submit", payload, patience=_PATIENCE, spec=spec.to_json())
+        told = {**spec.to_json(), "prefixes": prefixes.of(spec.id, spec.options.ports)}
+        reply = await link.request("submit", payload, patience=_PATIENCE, spec=told)
         return parse(Submitted, reply.header)
 
     async def _withdraw(self) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
+from chutes_jupyter.client.beside import notebook_folder
 from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
@@ -34,6 +34,8 @@ from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
-#: Beside what else the outputs of a job may lie; see `_notebook_folder`.
-_NOTEBOOKS = {".ipynb", ".py"}
 
 
 @dataclass(frozen=True)
@@ -184,18 +184,30 @@ class JobClient:
         known = follower is not None and follower.live.event > record.event
         return follower.live.record() if follower is not None and known else record
 
-    async def discover(self, *, whole: bool = False) -> list[str]:
-        """Record the jobs of every worker; return the workers that did not answer, and why.
+    def follower(self, live: Live) -> Follower:
+        """Return who follows a job of this client."""
+        return self._followers[live.id]
 
-        Parameters
-        ----------
-        whole : bool
-            Every job, also those that the store should have by now.
+    def followed(self, job: str) -> Live | None:
+        """Return a job that is or was followed here, by its whole id."""
+        found = self._followers.get(job)
+        return found.live if found is not None and found.started else None
+
+    async def discover(
+        self, *, whole: bool = False, workers: Sequence[Worker] | None = None
+    ) -> list[str]:
+        """Record the jobs of some workers, or of all; return who did not answer, and why.
+
+        With `whole` every job, also those that the store should have by now.
         """
-        workers = list(Workers.load())
-        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
-        self.silent = {w.name: why for w, why in zip(workers, answers, strict=True) if why}
-        return [f"{name} ({why})" for name, why in self.silent.items()]
+        asked = list(Workers.load()) if workers is None else workers
+        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in asked))
+        silent = {} if workers is None else dict(self.silent)
+        for worker, why in zip(asked, answers, strict=True):
+            silent.pop(worker.name, None)
+            silent |= {worker.name: why} if why else {}
+        self.silent = silent
+        return [f"{each.name} ({silent[each.name]})" for each in asked if each.name in silent]
 
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
@@ -283,6 +295,12 @@ class JobClient:
         """Keep the end of a job's log from now on."""
         self.follow(live, mirror=False)
         self._followers[live.id].start_tail()
+
+    async def readings(self, live: Live) -> None:
+        """Keep a job's readings from now on; return when they are known."""
+        self.follow(live, mirror=False)
+        self._followers[live.id].start_readings()
+        await live.until(lambda: live.looked or bool(live.broken or live.trouble))
 
     async def forward(self, live: Live, name: str, patience: float) -> None:
         """Open a job's doors, and wait until a web server or the way of datagrams is there.
@@ -374,8 +392,9 @@ class JobClient:
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
-            self._sessions[key] = (Session(worker), bulk)
+            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control.others, bulk.others = (bulk,), (control,)
+            self._sessions[key] = (control, bulk)
         return self._sessions[key]
 
     # -- our own ----------------------------------------------------------------------
@@ -409,7 +428,7 @@ class JobClient:
         if live.output_dir is not None:
             outputs = live.output_dir.parent
         else:
-            outputs = settings.outputs_dir(_notebook_folder(record.notebook))
+            outputs = settings.outputs_dir(notebook_folder(record.notebook))
             live.output_dir = outputs / live.label
         follower = Follower(
             live,
@@ -440,17 +459,3 @@ class JobClient:
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
         await asyncio.to_thread(self.store.close)
-
-
-def _notebook_folder(notebook: str | None) -> Path:
-    """Return the folder that a notebook lies in, or the present one where that is not known.
-
-    A worker may have made the name up, to have files written where it likes: only one that
-    is there counts.
-    """
-    if notebook:
-        path = Path(notebook)
-        with contextlib.suppress(OSError, ValueError):  # no name that this system knows
-            if path.is_absolute() and path.suffix in _NOTEBOOKS and path.is_file():
-                return path.parent
-    return Path.cwd()

@@ -101,7 +101,9 @@ class Live:
         self.list_files: Callable[[], list[FileView]] = list
         self.ready_ports: frozenset[str] = frozenset()
         self.tail = b""
-        self.readings = Readings()
+        self.readings = Readings(progress=record.progress)
+        #: Whether its worker has told the readings, since we look.
+        self.looked = False
         self._subscribers: tuple[Callable[[], object], ...] = ()
         self._subscribing = threading.Lock()
         self._waiters: set[asyncio.Future[None]] = set()
@@ -148,6 +150,7 @@ class Live:
             upload=self.upload,
             confirmed=self.confirmed,
             root=self.root,
+            progress=self.readings.progress,
         )
 
     def carry(self, what: str, done: int, total: int) -> None:

@@ -106,6 +106,11 @@ class LogStream:
         self._fast = False
         self._ahead: deque[_Asked] = deque()
 
+    @property
+    def offset(self) -> int:
+        """Of the first byte behind what `next` has returned so far."""
+        return self._offset
+
     async def next(self) -> bytes | None:
         """Return the next bytes, or None at the end."""
         live = self._live

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import threading
@@ -163,6 +164,12 @@ class MirrorFolder:
         self.placed.clear()
         self._load()
 
+    def learn(self) -> None:
+        """Take over what another process has put in place meanwhile, without the lock."""
+        known = dict(self.placed)
+        self._load()
+        self.placed.update(known)
+
     # -- one process at a time --------------------------------------------------------
 
     def try_lock(self) -> contextlib.ExitStack | None:
@@ -236,6 +243,10 @@ class MirrorFolder:
     def partial(self, entry: Entry) -> PartialFile:
         """Return the file on its way for this version of an entry."""
         return PartialFile(self._partial / self.partial_name(entry))
+
+    def apart(self) -> PartialFile:
+        """Return a file on its way that no other process knows of."""
+        return PartialFile(self._own / f"now-{secrets.token_hex(8)}")
 
     @staticmethod
     def partial_name(entry: Entry) -> str:

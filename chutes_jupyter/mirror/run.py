@@ -264,6 +264,8 @@ class Mirror:
         if folder is None:
             return
         if snapshot.version:
+            if snapshot.final:
+                await self._in_thread(folder.learn)
             # First, so that nothing old stands in the way of something new, nor fills the disk.
             unsure = () if snapshot.final else [item.path for item in snapshot.refused]
             await self._in_thread(folder.remove_others, list(self._entries), unsure)

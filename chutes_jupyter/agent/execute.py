@@ -19,7 +19,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Literal, Optional, Sequence
 
-from . import cells, classes, codec, faults, modules, raised, shell, space
+from . import cells, classes, codec, faults, modules, raised, shell, space, whereabouts
 from .journal import JobDir, write_pieces
 from .refusals import Buffer
 from .reports import Reports
@@ -79,9 +79,11 @@ class _Link:
     def __init__(self, fd: int) -> None:
         self._sock = socket.socket(fileno=fd)
         self._sock.set_inheritable(False)
+        self._saying = threading.Lock()
 
     def say(self, **words: Any) -> None:
-        self._sock.sendall(json.dumps(words).encode("ascii") + b"\n")
+        with self._saying:
+            self._sock.sendall(json.dumps(words).encode("ascii") + b"\n")
 
     def listen(self, on_cancel: Callable[[], None], on_interrupt: Callable[[], None]) -> None:
         def hear() -> None:
@@ -223,6 +225,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports
             if inspect.isawaitable(answer):
                 await answer
         link.say(running="%d.%d.%d" % sys.version_info[:3])
+        whereabouts.tell(lambda place: link.say(place=place))
         if inspect.iscoroutinefunction(loaded.job):
             return await loaded.job(chute, **job_data)
         return await _in_thread(loop, lambda: loaded.job(chute, **job_data))

@@ -270,8 +270,8 @@ class Job(JobLog, JobReadings):
 
     # -- for those who show it --------------------------------------------------------
 
-    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback` in the background thread after every change, until the end of that.
+    def subscribe(self, callback: Callable[[], object], *, tail: bool = True) -> Callable[[], None]:
+        """Call `callback` in the background thread after every change; with `tail` keep `.tail`.
 
         Returns
         -------
@@ -279,9 +279,9 @@ class Job(JobLog, JobReadings):
             Ends the subscription.
         """
         client = self._followed()
-        unsubscribe = self._live.subscribe(callback)
-        portal.spawn(client.keep_tail, self._live)
-        return unsubscribe
+        if tail:
+            portal.spawn(client.keep_tail, self._live)
+        return self._live.subscribe(callback)
 
     def __repr__(self) -> str:
         return describe(self._live)

@@ -85,10 +85,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 NOTEBOOK = ("kernel", "cli", "")
 OWNERS: dict[str, tuple[str, ...]] = {
     "asyncssh": ("transports.ssh", "transports.local"),
-    **dict.fromkeys(
-        ("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets", "zmq"), NOTEBOOK
-    ),
-    **dict.fromkeys(("jupyter_server", "tornado"), (*NOTEBOOK, "server")),
+    **dict.fromkeys(("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "zmq"), NOTEBOOK),
+    **dict.fromkeys(("jupyter_server", "tornado", "traitlets"), (*NOTEBOOK, "server")),
     **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
     "httpx": ("client.doors", "server.client"),
     **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),

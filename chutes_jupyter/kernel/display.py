@@ -45,7 +45,7 @@ def panels_work(shell: InteractiveShell) -> bool:
     A notebook that runs unattended (nbclient, papermill) has a kernel too, but a widget in it
     would be saved as one that nothing can draw.
     """
-    if not hasattr(shell, "kernel") or find_spec("ipywidgets") is None:
+    if not hasattr(shell, "kernel") or find_spec("anywidget") is None:
         return False
     names: dict[str, Any] = shell.user_ns
     return (

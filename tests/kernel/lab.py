@@ -54,7 +54,14 @@ class LabPage:
 
     def cancel_button(self, index: int) -> Locator:
         """Return the button of the panel below a cell."""
-        return self.panel(index).locator("button.widget-button")
+        return self.panel(index).locator("button.chutes-cancel")
+
+    def tab(self, index: int, name: str) -> Locator:
+        """Open a part of the panel below a cell, and return it."""
+        tab = self.panel(index).get_by_role("tab", name=name)
+        if tab.get_attribute("aria-selected") != "true":
+            tab.click()
+        return self.panel(index).locator(".chutes-tabbody:not([hidden])")
 
     def panel(self, index: int) -> Locator:
         """Return the panel below a cell."""

@@ -18,6 +18,7 @@ demo:
 
 lab:
 	@scripts/setup demo
+	@scripts/frontend build
 	@.venv/bin/jupyter lab notebooks/quickstart.ipynb
 
 test:
@@ -47,4 +48,4 @@ bench:
 	@.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib labextension/dist .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.joblog import JobLog
 from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
@@ -270,8 +271,8 @@ class Job(JobLog, JobReadings):
 
     # -- for those who show it --------------------------------------------------------
 
-    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback` in the background thread after every change, until the end of that.
+    def subscribe(self, callback: Callable[[], object], *, tail: bool = True) -> Callable[[], None]:
+        """Call `callback` in the background thread after every change; with `tail` keep `.tail`.
 
         Returns
         -------
@@ -279,9 +280,9 @@ class Job(JobLog, JobReadings):
             Ends the subscription.
         """
         client = self._followed()
-        unsubscribe = self._live.subscribe(callback)
-        portal.spawn(client.keep_tail, self._live)
-        return unsubscribe
+        if tail:
+            portal.spawn(client.keep_tail, self._live)
+        return self._live.subscribe(callback)
 
     def __repr__(self) -> str:
         return describe(self._live)
@@ -366,6 +367,7 @@ def submit(
         timeout=spec.options.timeout,
         upload=spec.options.upload,
     )
+    record = replace(record, output_dir=str(output_folder(record, settings)))
     client = current_client()
     client.store.add(record)
     submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)

@@ -71,7 +71,7 @@ class ShownItem(_Reply):
 class ShownList(_Reply):
     """The objects that were shown and are kept."""
 
-    items: Annotated[list[ShownItem], Field(max_length=1000), AfterValidator(_distinct)]
+    items: Annotated[list[ShownItem], Field(max_length=250), AfterValidator(_distinct)]
 
 
 class GpuSample(_Reply):
@@ -105,7 +105,7 @@ class Sample(_Reply):
     t: Time
     cpu: Annotated[float, Field(ge=0, le=1e9)] | None
     mem: Count | None
-    gpus: Annotated[list[GpuSample], Field(max_length=1024)]
+    gpus: Annotated[list[GpuSample], Field(max_length=64)]
 
     def value(self) -> Usage:
         """Return it for whoever shows it."""

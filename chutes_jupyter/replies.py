@@ -32,6 +32,7 @@ __all__ = [
     "EventPage",
     "Gpu",
     "Hello",
+    "IndexPage",
     "Info",
     "JobPage",
     "JobStatus",
@@ -224,6 +225,12 @@ class LogPiece(_Reply):
     end: bool
     skipped: Size = 0
     limit: Size | None = None
+
+
+class IndexPage(_Reply):
+    """The header of the reply to `index`; the records are its body."""
+
+    records: Count
 
 
 class Entry(_Reply):

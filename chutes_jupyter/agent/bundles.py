@@ -93,8 +93,19 @@ def _forms(value: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         for method, mime in _METHODS.items():
             if mime not in found:
                 _add(value, method, mime, found, metadata)
-    found.setdefault("text/plain", text_of(value))
+    if "text/plain" not in found:
+        found["text/plain"] = _pretty(value)
     return found, metadata
+
+
+def _pretty(value: Any) -> str:
+    printer = sys.modules.get("IPython.lib.pretty")
+    if printer is not None and hasattr(type(value), "_repr_pretty_"):
+        try:
+            return str(printer.pretty(value))
+        except Exception:  # noqa: BLE001 - as in `_asked`
+            traceback.print_exc()
+    return text_of(value)
 
 
 def _add(

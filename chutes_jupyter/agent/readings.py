@@ -15,6 +15,8 @@ Pair = Tuple[Dict[str, Any], bytes]
 _PIECE = 256 * 1024
 #: No sound file of progress, or list of what was shown, is larger; a frame's header holds it.
 _MOST_JSON = 128 * 1024
+#: Ten minutes of them; a frame's header holds those of 16 GPUs.
+_MOST_SAMPLES = 300
 
 
 def news(job: JobDir, header: Dict[str, Any], terminal: bool) -> Pair:
@@ -87,7 +89,7 @@ def _usage(job: JobDir, after: int) -> List[Dict[str, Any]]:
     """Return the samples after the one of that number, as far as they are kept."""
     newest = _samples(job.usage)
     older = [] if newest and newest[0]["n"] <= after + 1 else _samples(job.usage + ".old")
-    return [sample for sample in older + newest if sample["n"] > after]
+    return [sample for sample in older + newest if sample["n"] > after][-_MOST_SAMPLES:]
 
 
 def _samples(path: str) -> List[Dict[str, Any]]:

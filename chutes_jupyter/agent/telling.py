@@ -140,6 +140,12 @@ class Teller:
 
     def finish(self) -> None:
         """Write what is left, at the end of the job."""
+        if self._pace.foreign:
+            return
+        with self._pace.lock:
+            for name, series in self._series.items():
+                if series.pending:
+                    self._keep(name, series)
         self._pace.finish()
 
     # -- inside -----------------------------------------------------------------------
@@ -327,7 +333,8 @@ def _name(name: Any) -> str:
         raise TypeError("a metric's name must be a text, not %.80r" % (name,))
     if not 0 < len(name) <= LONGEST_NAME:
         raise ValueError("a metric's name has 1 to %d characters: %.80r" % (LONGEST_NAME, name))
-    return name
+    # What is no text in a file (a lone surrogate) is in none.
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _label(name: str, text: Any, most: int) -> Optional[str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
-from chutes_jupyter.client.beside import notebook_folder
 from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.follow import Follower
 from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
@@ -425,11 +425,8 @@ class JobClient:
         self, record: JobRecord, ways: tuple[Session, Session], settings: Settings
     ) -> Follower:
         live = Live(record)
-        if live.output_dir is not None:
-            outputs = live.output_dir.parent
-        else:
-            outputs = settings.outputs_dir(notebook_folder(record.notebook))
-            live.output_dir = outputs / live.label
+        live.output_dir = live.output_dir or output_folder(record, settings)
+        outputs = live.output_dir.parent
         follower = Follower(
             live,
             *ways,

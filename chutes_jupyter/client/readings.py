@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import AgentFailed, RequestRefused
-from chutes_jupyter.readingpages import MOST_DISPLAY, ObjectPiece, ReadingsPage, points, unpacked
+from chutes_jupyter.readingpages import ObjectPiece, ReadingsPage, points, unpacked
 from chutes_jupyter.replies import parse
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ _LOOKS = 30.0
 _MOST_POINTS = 4000
 _MOST_METRICS = 1000
 #: No sound agent keeps more of the metrics, or of what was shown, in bytes.
-_MOST_LINES, _MOST_SHOWN = 32 * 1024**2, 48 * 1024**2
-#: How long samples of usage are kept, by the worker's clock, in seconds.
-_KEPT = 600.0
+_MOST_LINES, _MOST_SHOWN = 17 * 1024**2, 48 * 1024**2
+#: How long samples of usage are kept, by the worker's clock, in seconds; and how many.
+_KEPT, _MOST_SAMPLES = 600.0, 600
 #: The store learns of progress at most this often, in seconds.
 _SAVE = 5.0
-#: So long objects that were shown are fetched before the rest is looked at again, in seconds.
-_TURN = 0.5
+#: So long, and so many, objects are fetched before the rest is looked at again, in seconds.
+_TURN, _OBJECTS = 0.5, 50
+#: No piece of one is smaller but the last, in bytes.
+_LEAST = 64 * 1024
 
 
 class Reader:
@@ -158,7 +160,7 @@ class Reader:
             self._sample = sample.n
         whole = (*before, *(sample.value() for sample in new))
         oldest = whole[-1].at - _KEPT
-        return tuple(usage for usage in whole if usage.at >= oldest)
+        return tuple(usage for usage in whole[-_MOST_SAMPLES:] if usage.at >= oldest)
 
     # -- what was shown ---------------------------------------------------------------
 
@@ -178,12 +180,15 @@ class Reader:
     async def _fetch(self) -> None:
         """Bring some of the objects that are not here; the rest has its turn later."""
         until = time.monotonic() + _TURN
-        while self._missing and time.monotonic() < until:
+        for _ in range(_OBJECTS):
+            if not self._missing or time.monotonic() > until:
+                return
             item = self._missing.pop(0)
             body = await self._object(item)
-            if body is not None:
-                self._shown[item.n] = item.v, unpacked(item, body)
-                self._tell_shown()
+            if body is None:
+                return
+            self._shown[item.n] = item.v, unpacked(item, body)
+            self._tell_shown()
 
     def _tell_shown(self) -> None:
         displays = tuple(display for _, (_, display) in sorted(self._shown.items()))
@@ -200,13 +205,13 @@ class Reader:
                     raise
                 return None
             piece = parse(ObjectPiece, reply.header)
-            body += reply.body
-            if piece.size > MOST_DISPLAY or len(body) > piece.size:
+            if piece.size != item.size or stamp not in (None, piece.stamp):
+                return None  # another one by now; the list tells of it again
+            body, stamp = body + reply.body, piece.stamp
+            rest = piece.size - len(body)
+            if rest < 0 or (rest > 0 and len(reply.body) < _LEAST):
                 raise self._endless("a result")
-            if stamp not in (None, piece.stamp) or not reply.body:
-                return None  # the list tells of it again
-            stamp = piece.stamp
-            if len(body) == piece.size:
+            if not rest:
                 return body
 
     def _endless(self, what: str) -> AgentFailed:

@@ -165,6 +165,8 @@ class ApiHandler(APIHandler):
         """Send what went wrong in the one form that errors have."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         status, problem = problem_of(error or HTTPError(status_code))
+        for name, value in error.headers.items() if isinstance(error, ApiError) else ():
+            self.set_header(name, value)
         self.answer(problem, status)
 
     def log_exception(self, _kind: Any, value: Any, _trace: Any) -> None:

@@ -180,9 +180,9 @@ class Api:
         body = {"browser_origin": browser_origin, "kind": kind}
         return self._ask(TabAnswer, "POST", f"/jobs/{job}/ports/{port}/tab", body=body)
 
-    def forward(self, job: str, port: str, **where: Any) -> ForwardView:
-        """Open a port at an address of the server's machine."""
-        path = f"/jobs/{job}/ports/{port}/forwards"
+    def forward(self, job: str, name: str, /, **where: Any) -> ForwardView:
+        """Open a port at an address of the server's machine: `port` and `bind`."""
+        path = f"/jobs/{job}/ports/{name}/forwards"
         return self._ask(ForwardView, "POST", path, body=where)
 
     def close_forwards(self, job: str, port: str) -> int:

@@ -175,7 +175,8 @@ async def fetched(case: Case, wanted: FetchRequest) -> FetchAnswer:
     live = case.live
     files = [await _fetch_one(case, path) for path in dict.fromkeys(wanted.paths)]
     if not wanted.paths:
-        await _fetch_all(case)
+        # Without the limit: whoever asks for all of it has seen how much that is.
+        await case.client.mirror_again(live, None)
     return FetchAnswer(
         files=files,
         mirror=mirror_view(live),
@@ -194,12 +195,3 @@ async def _fetch_one(case: Case, path: str) -> FetchedFile:
             raise
         return FetchedFile(path=path, size=0, here=False, problem=problem_of(error)[1])
     return FetchedFile(path=path, size=size, here=True, problem=None)
-
-
-async def _fetch_all(case: Case) -> None:
-    live = case.live
-    if live.mirror.state == "stopped":
-        # Whoever asks for all of it knows how much that is.
-        await case.client.mirror_again(live, None)
-    else:
-        case.client.follow(live, mirror=True)

@@ -89,10 +89,9 @@ def _decoded(data: bytes, cut: bool) -> str | None:
     except UnicodeDecodeError as error:
         if cut and error.start >= len(data) - 3:
             return data[: error.start].decode("utf-8-sig", "replace")
-    # Latin letters of another time are text all the same; what is mostly control is not.
-    text = data.decode("utf-8", "replace")
-    odd = sum(not (each.isprintable() or each in "\r\n\t\x1b\f\b") for each in text)
-    odd += text.count("\ufffd")
+    # Latin letters of another time are text all the same; what has control characters is not.
+    text = data.decode("latin-1")
+    odd = sum(not (each.isprintable() or each in "\r\n\t\x1b\f\b\xa0") for each in text)
     return text if odd * 20 < len(text) else None
 
 

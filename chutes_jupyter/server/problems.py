@@ -67,10 +67,21 @@ class ApiError(Exception):
         The word for programs.
     message, hint : str
         What was wrong, and what to do next.
+    headers : mapping of str to str, optional
+        What the answer has besides.
     """
 
-    def __init__(self, status: HTTPStatus, code: str, message: str, hint: str = "") -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        message: str,
+        hint: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.status, self.code, self.message, self.hint = status, code, message, hint
+        self.headers = dict(headers or {})
         super().__init__(message)
 
 

@@ -74,11 +74,11 @@ def _asked(handler: ApiHandler, size: int, mark: str) -> tuple[int, int]:
     else:
         start, end = max(0, size - int(match[2])), size - 1
     if start > end or start >= size:
-        handler.set_header("Content-Range", f"bytes */{size}")
         raise ApiError(
             HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             "range_not_satisfiable",
             f"The file has {size:,} bytes: there is no range {text}.",
+            headers={"Content-Range": f"bytes */{size}"},
         )
     handler.set_status(HTTPStatus.PARTIAL_CONTENT)
     handler.set_header("Content-Range", f"bytes {start}-{end}/{size}")

@@ -213,10 +213,10 @@ def test_a_worker_does_not_choose_where_its_files_land(
 
 
 def test_a_made_up_job_beside_a_notebook_that_is_here_lands_beside_it(tmp_path: Path) -> None:
-    from chutes_jupyter.client.beside import notebook_folder
+    from chutes_jupyter.client.folders import _notebook_folder
 
     notebook = tmp_path / "mine.ipynb"
     notebook.touch()
-    assert notebook_folder(str(notebook)) == tmp_path
+    assert _notebook_folder(str(notebook)) == tmp_path
     for other in ("/etc/passwd", str(tmp_path / "none.ipynb"), "x\0y", "mine.ipynb", "a" * 70_000):
-        assert notebook_folder(other) == Path.cwd()
+        assert _notebook_folder(other) == Path.cwd()

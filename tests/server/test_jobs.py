@@ -97,7 +97,8 @@ def test_lists_are_filtered_and_paged(api: Api, submit: Submit) -> None:
     first, second = api.jobs(limit=2), api.jobs(limit=2, offset=2)
     assert [each.id for each in (*first.jobs, *second.jobs)] == ids[:4]
     assert first.total == everything.total >= 5
-    assert {each.value: each.count for each in first.workers}["local"] == first.total
+    assert {each.value: each.count for each in first.workers}["local"] >= 5
+    assert sum(each.count for each in first.states) == first.total
     assert api.jobs(state="live").total == 0
     assert api.jobs(state="succeeded,running").total >= 5
     assert [each.id for each in api.jobs(text=made[0].label.upper()).jobs] == [made[0].id]

@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import httpx
 PATIENCE = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 GO = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+GO_ON = {**GO, "Sec-Fetch-Site": "same-origin"}
 FETCH = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 
 
@@ -51,6 +53,8 @@ class Jupyter:
     base: str
     log: Path
     root: Path
+    #: Its folder for temporary files.
+    temporary: Path
     client: httpx.Client = field(repr=False)
     pid: int = 0
 
@@ -80,7 +84,7 @@ class Jupyter:
             base = f"{self.local}{parts.path.rstrip('/')}"
             return Entered(self.client, base, {"Origin": "null"}, url)
         reply = self.client.get(self.local + parts.path, headers={"Host": parts.netloc, **GO})
-        assert reply.status_code == 303, reply.text
+        assert reply.status_code == 200, reply.text
         cookie = reply.headers["Set-Cookie"].split(";")[0]
         headers = {"Host": parts.netloc, "Cookie": cookie, **FETCH}
         return Entered(self.client, self.local, headers, url, parts.netloc, cookie)
@@ -89,16 +93,20 @@ class Jupyter:
         """Return the address of a page of Jupyter with a tab in it."""
         return f"{self.origin}{self.base}chutes-test/frame?token={self.token}&url={url}"
 
+    def ask(self, method: str, path: str) -> Any:
+        """Return what Jupyter's own API says."""
+        headers = {"Authorization": f"token {self.token}"}
+        url = self.local + self.base.rstrip("/") + path
+        reply = self.client.request(method, url, headers=headers)
+        return reply.json() if reply.content else None
+
     def contents(self) -> Any:
         """Return what Jupyter's own API says of its folder."""
-        reply = self.client.get(
-            f"{self.local}{self.base}api/contents", headers={"Authorization": f"token {self.token}"}
-        )
-        return reply.json()
+        return self.ask("GET", "/api/contents")
 
     def sockets(self) -> Path:
         """Return the folder of the server's sockets."""
-        (found,) = Path(os.environ["TMPDIR"]).glob("chutes-tabs-*")
+        (found,) = self.temporary.glob("chutes-tabs-*")
         return found
 
 
@@ -107,6 +115,14 @@ def jupyter_server(
     folder: Path, *, base: str = "/", options: Sequence[str] = ()
 ) -> Iterator[Jupyter]:
     """Run one in a folder, with this test's home."""
+    # A short one, since the paths of sockets are: a test's own folder can be too long.
+    with tempfile.TemporaryDirectory(prefix="chutes-test-", dir="/tmp") as temporary:
+        with _running(folder, Path(temporary), base, options) as jupyter:
+            yield jupyter
+
+
+@contextlib.contextmanager
+def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -> Iterator[Jupyter]:
     token, root = secrets.token_hex(16), folder / "root"
     root.mkdir()
     (root / "private.txt").write_text("private")
@@ -115,6 +131,7 @@ def jupyter_server(
         **os.environ,
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "PYTHONPATH": str(REPOSITORY),
+        "TMPDIR": str(temporary),
     }
     command = [
         sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--debug",
@@ -126,9 +143,9 @@ def jupyter_server(
     with log.open("wb") as file:
         server = subprocess.Popen(command, cwd=root, env=env, stdout=file, stderr=file)
     try:
-        port = _port(server, runtime, log)
+        port = wait_for_port(server, runtime, log)
         with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-            yield Jupyter(port, token, base, log, root, client, server.pid)
+            yield Jupyter(port, token, base, log, root, temporary, client, server.pid)
     finally:
         server.terminate()
         try:
@@ -138,7 +155,8 @@ def jupyter_server(
             server.wait()
 
 
-def _port(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
+def wait_for_port(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
+    """Return the port of a Jupyter server, once it is there."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError, ValueError):

@@ -204,7 +204,7 @@ async def _returned(case: Case) -> tuple[str | None, str | None]:
         return None, str(error)
 
 
-def _shown(live: Live, data: bytes | bytearray) -> str:
+def _shown(live: Live, data: bytearray) -> str:
     return in_words(decoded(live, data, OwnClasses({})), _MOST_TEXT + 1)
 
 

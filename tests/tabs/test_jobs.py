@@ -16,7 +16,7 @@ import pytest
 from chutes_jupyter import prefixes
 from chutes_jupyter.config import Worker
 from tests.client.rig import until
-from tests.tabs.jupyter import GO, Jupyter, jupyter_server
+from tests.tabs.jupyter import GO, GO_ON, Jupyter, jupyter_server
 from tests.tabs.servers import CHAT, FILES, Serve
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     host = tab.host.rpartition(":")[0]
     assert host.endswith(".localhost")
     assert len(host.split(".")[0]) == 32
-    waiting = tab.get("/", **GO)
+    waiting = tab.get("/", **GO_ON)
     assert waiting.status_code == 503
     assert 'data-chutes="waiting"' in waiting.text
     # Only this person's programs get at the socket.
@@ -56,7 +56,7 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
     go.touch()
-    page = until(lambda: (r := tab.get("/", **GO)).status_code == 200 and r, "the app answers")
+    page = until(lambda: (r := tab.get("/", **GO_ON)).status_code == 200 and r, "the app answers")
     assert "files of the job" in page.text
     assert tab.get("/sub").headers["Location"] == "/sub/"
     part = tab.get("/sub/a.txt", If_None_Match="x")
@@ -78,8 +78,8 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     assert jupyter.enter(again["url"]).host == tab.host
     unused = jupyter.open(served.id)["url"]
     served.job.cancel()
-    until(lambda: tab.get("/", **GO).status_code == 410, "the tab is taken back")
-    assert 'data-chutes="over"' in tab.get("/", **GO).text
+    until(lambda: tab.get("/", **GO_ON).status_code == 410, "the tab is taken back")
+    assert 'data-chutes="over"' in tab.get("/", **GO_ON).text
     assert below.get("/").status_code == 410
     gone = jupyter.client.get(
         unused.replace(f"http://{tab.host}", jupyter.local), headers={"Host": tab.host, **GO}

@@ -181,7 +181,6 @@ class OriginHandler(TabHandler):
     def _why_not(self, tab: Tab) -> str:
         headers = self.request.headers
         return gate.why_not(
-            self.request.method or "",
             headers,
             own=f"{tab.scheme}://{self.request.host}",
             key=tab.key,
@@ -207,18 +206,18 @@ class OriginHandler(TabHandler):
         self._answer('{"tab": true}')
 
     def _enter(self, tab: Tab, ticket: str) -> None:
-        """Change a ticket for the key."""
-        good = self._tickets.redeem(ticket, tab.name)
-        if good and self._navigation:
+        """Change a ticket for the key, and go on to the app."""
+        good = self._tickets.redeem(ticket, tab.name) and self._navigation
+        # A page that is loaded again has its key already.
+        if not good and not gate.has_key(tab.key, cookie(self.request.headers, COOKIE)):
+            self._say(403, pages.refused("its link was used before, or is too old"))
+            return
+        if good:
             # Not set_cookie: it knows no Partitioned before Python 3.14.
             line = f"{COOKIE}={tab.key}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
             self.add_header("Set-Cookie", line)
-        elif self._why_not(tab):  # a page that is loaded again has its key already
-            self._say(403, pages.refused("its link was used before, or is too old"))
-            return
-        self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
-        self._send_to("/", 303)
+        self._say(200, pages.entered())
 
 
 class PathHandler(TabHandler):

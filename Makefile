@@ -19,6 +19,7 @@ demo:
 
 lab:
 	@scripts/setup demo
+	@scripts/frontend build
 	@.venv/bin/jupyter lab notebooks/quickstart.ipynb
 
 test:
@@ -51,4 +52,4 @@ bench:
 	@.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv .full .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib labextension/dist .venv .full .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

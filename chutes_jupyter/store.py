@@ -18,6 +18,7 @@ from chutes_jupyter.config import state_dir
 from chutes_jupyter.errors import ConfigError, JobNotFound
 from chutes_jupyter.files import file_lock
 from chutes_jupyter.models import TERMINAL
+from chutes_jupyter.readings import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "jobs.sqlite3"
 #: Raised by one when the table changes; a file of any other version is made anew.
-VERSION = 2
+VERSION = 3
 #: How long one process waits for another's write, in seconds.
 BUSY_TIMEOUT = 10.0
 _SHOWN_CANDIDATES = 8
@@ -57,6 +58,8 @@ class JobRecord:
     upload: bool = True
     confirmed: float | None = None
     root: str | None = None
+    #: How far it is, as it last said; not newer than `confirmed`.
+    progress: Progress | None = None
 
     @property
     def label(self) -> str:
@@ -74,14 +77,14 @@ Records = list[JobRecord]
 
 _COLUMNS = tuple(each.name for each in fields(JobRecord))
 #: What this machine knows by itself; it needs no newer event to change.
-_OWN = frozenset({"confirmed", "output_dir", "root"})
+_OWN = frozenset({"confirmed", "output_dir", "progress", "root"})
 _TABLES = ("jobs", "told", "heard")
 _CREATE = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, worker TEXT NOT NULL, state TEXT NOT NULL,
     event INTEGER NOT NULL, created REAL NOT NULL, started REAL, ended REAL, reason TEXT,
     notebook TEXT, output_dir TEXT, ports TEXT NOT NULL, timeout INTEGER,
-    upload INTEGER NOT NULL, confirmed REAL, root TEXT
+    upload INTEGER NOT NULL, confirmed REAL, root TEXT, progress TEXT
 ) WITHOUT ROWID;
 CREATE INDEX newest ON jobs (created DESC, id);
 CREATE TABLE told (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -132,14 +135,19 @@ class Store:
         marks = ", ".join("?" * len(_COLUMNS))
         said = ("event", "state", "started", "ended", "reason", "confirmed")
         sets = ", ".join(f"{name} = excluded.{name}" for name in said)
+        sets += ", progress = coalesce(excluded.progress, progress)"
         sql = (
             f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
             f" ON CONFLICT (id) DO UPDATE SET {sets} WHERE jobs.event < excluded.event"
         )
-        same = "UPDATE jobs SET confirmed = ?, root = ? WHERE id = ? AND event = ?"
+        same = (
+            "UPDATE jobs SET confirmed = ?, root = ?, progress = coalesce(?, progress)"
+            " WHERE id = ? AND event = ?"
+        )
         rows = [[_stored(name, getattr(each, name)) for name in _COLUMNS] for each in records]
         at = {name: number for number, name in enumerate(_COLUMNS)}
-        own = [[row[at[name]] for name in ("confirmed", "root", "id", "event")] for row in rows]
+        names = ("confirmed", "root", "progress", "id", "event")
+        own = [[row[at[name]] for name in names] for row in rows]
 
         def write(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
@@ -154,7 +162,7 @@ class Store:
 
         A number that is not above the recorded one is old news, whoever brings it, and changes
         nothing; with an equal number only what this machine knows by itself does (`confirmed`,
-        `output_dir`, `root`).
+        `output_dir`, `root`) or is told without a number (`progress`).
         """
         unknown = set(changes) - (set(_COLUMNS) - {"id", "event"})
         if unknown:
@@ -427,6 +435,8 @@ def _primary_code(error: sqlite3.Error) -> int:
 def _stored(name: str, value: Any) -> Any:
     if name == "ports":
         return json.dumps([dict(port) for port in value])
+    if name == "progress" and value is not None:
+        return json.dumps({**vars(value), "metrics": dict(value.metrics)})
     return value
 
 
@@ -434,6 +444,8 @@ def _record(row: tuple[Any, ...]) -> JobRecord:
     values = dict(zip(_COLUMNS, row, strict=True))
     values["ports"] = tuple(json.loads(values["ports"]))
     values["upload"] = bool(values["upload"])
+    if values["progress"] is not None:
+        values["progress"] = Progress(**json.loads(values["progress"]))
     return JobRecord(**values)
 
 

@@ -7,6 +7,8 @@ Each check prints what it found; the exit status is the number of those that fai
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -16,13 +18,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.job import Job, close_client
+from chutes_jupyter.readings import Usage
 from tests.client.rig import start, until
 
 MINUTE = 30.0
@@ -245,7 +248,9 @@ def too_many_are_refused() -> str:
     return str(job.reason)
 
 
-def others_on_the_card_are_told() -> str:
+@contextlib.contextmanager
+def somebody_else() -> Iterator[int]:
+    """Have 1 GiB of the card in a process that belongs to no job."""
     code = (
         "import torch, sys; kept = torch.zeros(2**30, dtype=torch.uint8, device='cuda');"
         "torch.cuda.synchronize(); print('there', flush=True); sys.stdin.read()"
@@ -256,12 +261,38 @@ def others_on_the_card_are_told() -> str:
     try:
         assert other.stdout is not None
         other.stdout.readline()
-        report = verb("worker", "test", "local")
+        yield other.pid
     finally:
         other.kill()
         other.wait()
-    assert str(other.pid) in report, report
+
+
+def others_on_the_card_are_told() -> str:
+    with somebody_else() as pid:
+        report = verb("worker", "test", "local")
+    assert str(pid) in report, report
     return "\n" + report
+
+
+def what_a_job_uses_is_told_apart() -> str:
+    with somebody_else():
+        job = submit(DEAF)
+        said(job, "computes")
+
+        def busy() -> Usage | None:
+            found = [
+                each for each in job.usage if each.gpus and (each.gpus[0].utilisation or 0) > 50
+            ]
+            return found[3] if len(found) > 3 else None
+
+        usage: Usage = until(busy, f"the card is busy: {job.usage}", MINUTE)
+        (gpu,) = usage.gpus
+        assert gpu.uuid == first_gpu()["uuid"]
+        assert gpu.memory_mib is not None
+        assert gpu.own_memory_mib is not None
+        assert 256 < gpu.own_memory_mib < gpu.memory_mib - 1024, gpu
+    apart = [later.at - one.at for one, later in itertools.pairwise(job.usage)]
+    return f"{usage}; samples {statistics.median(apart):.2f} s apart"
 
 
 def clear() -> None:
@@ -286,17 +317,19 @@ CHECKS: tuple[Callable[[], str], ...] = (
     no_gpu_means_none,
     too_many_are_refused,
     others_on_the_card_are_told,
+    what_a_job_uses_is_told_apart,
 )
 
 
-def main() -> int:
-    """Run each check, in a home of its own; return how many failed."""
+def main(names: list[str]) -> int:
+    """Run the checks of these names, or all, in a home of their own; return how many failed."""
     failed = 0
+    checks = [check for check in CHECKS if not names or check.__name__ in names]
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(HOME=home, CHUTES_GPU_LOCKS=f"{home}/locks")
         os.mkdir(f"{home}/locks", 0o700)
         os.chdir(home)
-        for check in CHECKS:
+        for check in checks:
             began = time.monotonic()
             try:
                 told = f"ok      {check.__name__}: {check()}"
@@ -310,4 +343,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -24,7 +24,9 @@ class Loaded(NamedTuple):
     hooks: List[Callable[..., Any]]
 
 
-def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
+def load(
+    payload: Dict[str, Any], chute: Any = None, display: Optional[Callable[..., Any]] = None
+) -> Loaded:
     """Run a payload's imports, values and units in a fresh module that becomes ``__main__``.
 
     Parameters
@@ -35,6 +37,8 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
         own chute.
     chute : object
         What the function and its hooks get as ``self``.
+    display : callable, optional
+        What they know as ``display``; by default one that prints.
 
     Raises
     ------
@@ -44,7 +48,7 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
     module = types.ModuleType(payload.get("module", "__main__"))
     namespace = module.__dict__
     namespace["__builtins__"] = builtins
-    namespace["display"] = _display
+    namespace["display"] = display or _display
     sys.modules[module.__name__] = module
     for unit in payload["units"]:
         if unit.get("filename"):
@@ -67,7 +71,7 @@ def load(payload: Dict[str, Any], chute: Any = None) -> Loaded:
             job = function
     if job is None:
         raise ValueError("the payload holds no job function")
-    maker.finish()
+    maker.finish(payload["values"])
     hooks.sort(key=lambda pair: pair[0])
     return Loaded(module, job, [function for _, function in hooks])
 
@@ -76,7 +80,8 @@ def _value(name: str, data: bytes) -> Any:
     try:
         return codec.loads(data)
     except codec.CodecError as error:
-        raise codec.CodecError("%s: %s" % (name, error)) from error
+        message = "%s, which the job was given, can't be read here: %s" % (name, error)
+        raise codec.CodecError(message) from error
 
 
 def _import(statement: str, namespace: Dict[str, Any]) -> None:

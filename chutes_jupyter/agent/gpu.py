@@ -46,21 +46,38 @@ def list_gpus() -> Optional[List[Gpu]]:
         Empty where it is there and finds none, also because the driver isn't loaded: no job
         could use a GPU then. A GPU that doesn't answer (fallen off the bus) is left out.
     """
+    try:
+        library = opened()
+    except OSError:
+        return []
+    if library is None:
+        return None
+    try:
+        return devices(library)
+    except AttributeError:  # a library without these functions: older than any supported driver
+        return None
+    finally:
+        library.nvmlShutdown()
+
+
+def opened() -> Any:
+    """Return NVML, ready to be asked; None where it is missing.
+
+    Raises
+    ------
+    OSError
+        If it can't be used: the driver isn't loaded.
+    """
     import ctypes
 
     try:
         library = ctypes.CDLL(_LIBRARY)
-    except OSError:
+        begin = library.nvmlInit_v2
+    except (OSError, AttributeError):
         return None
-    try:
-        if library.nvmlInit_v2() != 0:
-            return []
-        try:
-            return _devices(library)
-        finally:
-            library.nvmlShutdown()
-    except AttributeError:  # a library without these functions: older than any supported driver
-        return None
+    if begin() != 0:
+        raise OSError("the GPU driver is not loaded")
+    return library
 
 
 def ask(patience: float = PATIENCE) -> Optional[List[Gpu]]:
@@ -96,14 +113,19 @@ def ask(patience: float = PATIENCE) -> Optional[List[Gpu]]:
 def _answer(writing: int) -> None:
     try:
         # One that hangs in the driver can't even be killed: it must hold nothing of ours.
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        processes.close_descriptors(writing)
+        let_go(writing)
         with os.fdopen(writing, "wb") as file:
             file.write(json.dumps(list_gpus()).encode("ascii"))
     finally:
         os._exit(0)
+
+
+def let_go(keep: int) -> None:
+    """Hold no descriptor but that one, and standard streams that lead nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    processes.close_descriptors(keep)
 
 
 def _read(fd: int, patience: float) -> bytes:
@@ -125,6 +147,11 @@ def _read(fd: int, patience: float) -> bytes:
 def _end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    collect(pid)
+
+
+def collect(pid: int) -> None:
+    """Collect a child that was killed, unless it hangs in the driver."""
     for _ in range(100):
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -133,7 +160,8 @@ def _end(pid: int) -> None:
         return
 
 
-def _devices(library: Any) -> List[Gpu]:
+def devices(library: Any, busy: bool = False) -> List[Gpu]:
+    """Return the GPUs of an opened library; with `busy` also ``util``, in percent or None."""
     import ctypes
 
     count = ctypes.c_uint(0)
@@ -145,8 +173,11 @@ def _devices(library: Any) -> List[Gpu]:
         if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)) != 0:
             continue
         gpu = _device(library, handle)
-        if gpu is not None:
-            gpus.append(dict(gpu, index=index))
+        if gpu is None:
+            continue
+        if busy:
+            gpu["util"] = _utilisation(library, handle)
+        gpus.append(dict(gpu, index=index))
     return gpus
 
 
@@ -198,6 +229,17 @@ def _is_split(library: Any, handle: Any) -> bool:
     if function is None or function(handle, ctypes.byref(now), ctypes.byref(after)) != 0:
         return False  # not supported: a GPU that can't be split
     return now.value == 1
+
+
+def _utilisation(library: Any, handle: Any) -> Optional[int]:
+    import ctypes
+
+    function = _optional(library, "nvmlDeviceGetUtilizationRates")
+    # of the GPU, of its memory
+    rates = (ctypes.c_uint * 2)()
+    if function is None or function(handle, ctypes.byref(rates)) != 0:
+        return None
+    return min(100, int(rates[0]))
 
 
 def _processes(library: Any, handle: Any) -> List[Dict[str, Optional[int]]]:

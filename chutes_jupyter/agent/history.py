@@ -16,7 +16,7 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from . import journal
+from . import journal, readings
 from .journal import EventLog, JobDir
 
 Summary = Dict[str, Any]
@@ -96,6 +96,7 @@ class History:
         self._check_alive(job, log)
         log.refresh()
         summary = _summary(spec, log)
+        summary["progress"] = readings.read_progress(job)
         if log.terminal:
             # It only saves time: a full disk must not keep anyone from listing jobs.
             with contextlib.suppress(OSError):

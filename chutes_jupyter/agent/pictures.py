@@ -87,10 +87,15 @@ def pack(value: Any, place: Place) -> Optional[Packed]:
         return _pack_image(value, place)
     figures = sys.modules.get("matplotlib.figure")
     if figures is not None and isinstance(value, figures.Figure):
-        file = io.BytesIO()
-        value.savefig(file, format="png", bbox_inches="tight")
-        return Packed("picture.png", [], [file.getbuffer()])
+        return Packed("picture.png", [], [drawn(value)])
     return None
+
+
+def drawn(figure: Any) -> memoryview:
+    """Return a matplotlib figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    return file.getbuffer()
 
 
 def unpack(tag: str, parts: List[Any], blobs: List[memoryview]) -> Any:
@@ -173,7 +178,9 @@ def _image(parts: List[Any], pixels: memoryview) -> Any:
         image = images.new(mode, (width, height))
     if palette is not None:
         kind, colours = palette
-        image.putpalette(colours, kind)
+        if colours:
+            image.putpalette(colours, kind)
+            image.load()  # which takes it over, or says what is wrong with it
     if type(info) is not dict:
         raise malformed("an image of no info")
     image.info.update(info)

@@ -47,7 +47,7 @@ def close_descriptors(*keep: int) -> None:
                 os.close(fd)
 
 
-def _stat(pid: int) -> Optional[List[bytes]]:
+def stat(pid: int) -> Optional[List[bytes]]:
     """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
@@ -70,7 +70,7 @@ def _parents() -> Dict[int, int]:
     """Return the parent of every process that is not a zombie."""
     parents = {}
     for pid in _pids():
-        fields = _stat(pid)
+        fields = stat(pid)
         if fields is not None:
             parents[pid] = int(fields[1])
     return parents
@@ -96,7 +96,7 @@ def is_below(pid: int, ancestor: int) -> bool:
         if pid == ancestor:
             return True
         try:
-            fields = _stat(pid) if pid > 1 else None
+            fields = stat(pid) if pid > 1 else None
         except PermissionError:
             return True
         if fields is None:
@@ -135,7 +135,7 @@ def boot_id() -> str:
 
 def identity(pid: int) -> Dict[str, Any]:
     """Return what tells a process from a later one with the same pid."""
-    fields = _stat(pid) if _LINUX else None
+    fields = stat(pid) if _LINUX else None
     return {"pid": pid, "start": int(fields[19]) if fields else 0, "boot": boot_id()}
 
 
@@ -154,7 +154,7 @@ class _Sought:
         if leader is not None and leader["boot"] == boot_id():
             # A session's number is not used again while anyone is in it, so it is enough that
             # no later process has taken the leader's pid.
-            now = _stat(leader["pid"])
+            now = stat(leader["pid"])
             if now is None or int(now[19]) == leader["start"]:
                 self._session = leader["pid"]
 
@@ -165,7 +165,7 @@ class _Sought:
         """Say whether a process is sought; None if it had ended before it could be looked at."""
         if pid == os.getpid():
             return False
-        fields = _stat(pid)
+        fields = stat(pid)
         if fields is None:
             return None
         return int(fields[3]) == self._session or self._marked(pid)
@@ -255,7 +255,7 @@ def kill_below(
 def _kill_children(parent: int) -> None:
     """Kill the children of a process as they are met: a chain of forks is quicker than a list."""
     for pid in _pids() if _LINUX else []:
-        fields = _stat(pid)
+        fields = stat(pid)
         if fields is not None and int(fields[1]) == parent:
             send([pid], signal.SIGKILL)
 

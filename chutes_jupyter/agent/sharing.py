@@ -132,7 +132,7 @@ class Turn:
     def _choose(self, events: EventWriter) -> bool:
         """Find out which GPUs will do; return False where the job goes without."""
         found, self._asked = gpu.ask(), time.monotonic()
-        visible = _visible(found or [], os.environ.get(VISIBLE))
+        visible = visible_of(found or [], os.environ.get(VISIBLE))
         why = _unshared(found, visible)
         if why is not None:
             # What can't be checked for a NodeSelector either, its client has told already.
@@ -279,22 +279,31 @@ def receive(sock: socket.socket) -> List[int]:
     return list(fds)
 
 
-def _visible(found: List[Gpu], text: Optional[str]) -> List[Gpu]:
-    """Return the GPUs that can be shared out and that an environment lets its processes see."""
-    whole = [each for each in found if each["uuid"] and not each["mig"]]
+def visible_of(found: List[Gpu], text: Optional[str], whole: bool = True) -> List[Gpu]:
+    """Return the GPUs that an environment lets its processes see.
+
+    Parameters
+    ----------
+    text : str, optional
+        Its ``CUDA_VISIBLE_DEVICES``.
+    whole : bool
+        Only those that can be shared out.
+    """
+    known = [each for each in found if not whole or (each["uuid"] and not each["mig"])]
     if text is None:
-        return whole
-    visible: List[Gpu] = []
+        return known
+    seen: List[Gpu] = []
     for name in map(str.strip, text.split(",")):
         named = [
             each
-            for each in whole
-            if name == str(each["index"]) or (name[:4] == "GPU-" and each["uuid"].startswith(name))
+            for each in known
+            if name == str(each["index"])
+            or (name[:4] == "GPU-" and str(each["uuid"]).startswith(name))
         ]
         if len(named) != 1:
             break  # CUDA stops reading there, too
-        visible += [each for each in named if each not in visible]
-    return visible
+        seen += [each for each in named if each not in seen]
+    return seen
 
 
 def _unshared(found: Optional[List[Gpu]], visible: List[Gpu]) -> Optional[str]:

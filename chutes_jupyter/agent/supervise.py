@@ -14,17 +14,19 @@ import selectors
 import signal
 import socket
 import time
+import traceback
 from typing import Any, Dict, Optional, Tuple
 
 from . import doors, endings, faults, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
-from .logs import STDERR, STDOUT, LogWriter, open_pipe
+from .logs import STDERR, STDOUT, LogWriter, last_words, open_pipe
 from .memory import Memory
 from .outputs import Listing, publish
 from .ports import PortTaken, Reservations, prefixes
 from .sending import LARGE
-from .sharing import TooFew, Turn
+from .sharing import VISIBLE, TooFew, Turn
+from .usage import Meter
 
 #: After output, wait this long for more before the next read: wakeups are the whole cost,
 #: here and all the way to the client. Short after a pause, longer in a stream, in seconds.
@@ -71,6 +73,8 @@ class Supervisor:
         self._raised: Optional[Dict[str, Any]] = None
         self._fault: Optional[Dict[str, Any]] = None
         self._returned = False
+        #: Where the function was last seen.
+        self._place = ""
         #: Why the result is one for clients that trust this worker, if it is.
         self._untrusted: Optional[str] = None
         self._began: Optional[float] = None
@@ -82,6 +86,7 @@ class Supervisor:
         self._next_scan = time.monotonic() + _SCAN_FIRST
         self._heard = b""
         self._full: Optional[str] = None
+        self._meter: Optional[Meter] = None
 
     # -- the way of a job -------------------------------------------------------------
 
@@ -181,11 +186,13 @@ class Supervisor:
             processes.close_descriptors(child_end.fileno(), *taken)
             return self.job.path, child_end.detach()
 
-        guardian.fork(guardian_end, become_job, taken)
+        pid = guardian.fork(guardian_end, become_job, taken)
         for end in (child_end, guardian_end):
             end.close()
         for fd in (out_write, err_write):
             os.close(fd)
+        environment = {**os.environ, **(self._turn.environment if self._turn else {})}
+        self._meter = Meter(self.job, pid, environment.get(VISIBLE))
         for fd, stream in ((out_read, STDOUT), (err_read, STDERR)):
             self._pipes[fd] = stream
             self._selector.register(fd, selectors.EVENT_READ, self._on_pipe)
@@ -211,6 +218,7 @@ class Supervisor:
 
     def _patience(self) -> Optional[float]:
         moments = [self._ladder.due(), self._next_scan if self.spec["upload"] else None]
+        moments.append(self._meter.due() if self._meter else None)
         timeout = self.spec["timeout"]
         if timeout is not None and self._began is not None and not self._ladder.started:
             moments.append(self._began + timeout)
@@ -263,6 +271,8 @@ class Supervisor:
                 self.events.write("state", state="running", python=word["running"])
         elif "notice" in word:
             self._notice(word["notice"])
+        elif "place" in word:
+            self._place = str(word["place"])[:1000]
         else:
             self._raised = word.get("raised")
             self._returned = self._raised is None
@@ -305,6 +315,18 @@ class Supervisor:
             self._climb(step)
         if self.spec["upload"] and now >= self._next_scan and self._gone is None:
             self._look_at_outputs()
+        self._measure(now)
+
+    def _measure(self, now: float) -> None:
+        if self._meter is None or self._gone is not None:
+            return
+        try:
+            self._meter.take(now)
+        except Exception:
+            # In the agent's log: the job is worth more than this.
+            traceback.print_exc()
+            self._meter.close()
+            self._meter = None
 
     def _over(self) -> bool:
         """Whether the function has ended by itself, so that nothing can end it any more."""
@@ -364,6 +386,8 @@ class Supervisor:
         self._end(state, reason)
 
     def _collect(self, ending: str) -> None:
+        if self._meter is not None:
+            self._meter.close()
         self._log.close()
         self.events.insist()
         self.events.write("state", state="collecting")
@@ -410,12 +434,16 @@ class Supervisor:
         if not killed and not interrupted:
             return ""
         fault = faults.read(self.job.faults)
-        if fault is None:
-            return ""
-        if killed:
+        if fault is None and killed:
+            # By what nobody hears coming. What is known is from just before.
+            fault = faults.Fault(self._place, last_words(self.job))
+            said = "; it was last seen in %s" % self._place if self._place else ""
+        else:
+            said = "; it was in %s" % fault.where if fault else ""
+        if killed and fault and any(fault):
             name = endings.signal_name(os.WTERMSIG(status or 0))
             self._fault = {"type": name, "message": fault.where, "traceback": fault.text}
-        return "; it was in %s" % fault.where
+        return said
 
     def _describe(self, status: int) -> str:
         """Return how the function's process ended without having said so, in a sentence."""
@@ -451,6 +479,7 @@ class Supervisor:
             reason=reason,
             error=self._raised or self._fault,
             has_value=has_value,
+            value_size=os.path.getsize(self.job.result) if has_value else None,
             untrusted=self._untrusted,
             durable=True,
         )

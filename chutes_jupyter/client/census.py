@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chutes_jupyter.client.deliver import withdrawal
 from chutes_jupyter.client.follow import NEVER_REACHED, NOT_THERE, ON_ITS_WAY
 from chutes_jupyter.errors import ConnectionLost
+from chutes_jupyter.readingpages import told
 from chutes_jupyter.replies import Hello, JobPage, JobStatus, parse
 from chutes_jupyter.store import JobRecord
 
@@ -151,4 +152,5 @@ class Census:
             upload=job.upload,
             confirmed=time.time(),
             root=hello.root,
+            progress=told(job.progress),
         )

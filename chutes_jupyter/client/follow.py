@@ -18,6 +18,8 @@ from chutes_jupyter.client.deliver import (
 from chutes_jupyter.client.doors import Doors
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
+from chutes_jupyter.client.readings import Reader
+from chutes_jupyter.client.results import Result, bring
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
 from chutes_jupyter.models import TERMINAL
@@ -88,6 +90,7 @@ class Follower:
         self._delivery: Delivery | None = None
         self._delivering: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reader = Reader(control, live, records.tell)
 
     # -- starting and stopping --------------------------------------------------------
 
@@ -123,8 +126,15 @@ class Follower:
         return self._delivery is not None and not over
 
     def start_tail(self) -> None:
-        """Keep the end of the log, for whoever shows it."""
+        """Keep the end of the log and the readings, for whoever shows them."""
         self._spawn("tail", lambda: keep_tail(self.control, self.live))
+        self.start_readings()
+
+    def start_readings(self) -> None:
+        """Keep the readings up to date, as long as somebody looks."""
+        self._reader.look()
+        if not self._reader.over:
+            self._spawn("readings", self._reader.run)
 
     def start_mirror(self, *, again: bool = False, limit: int | None = None) -> None:
         """Bring the outputs.
@@ -296,6 +306,20 @@ class Follower:
         self.live.end_here(state, reason)
         await self._records.settle(self.live)
 
+    # -- what it returned -------------------------------------------------------------
+
+    async def bring_result(self, form: str, limit: int | None) -> Result | None:
+        """Return what the job returned; see `bring`."""
+        return await bring(
+            self.live,
+            self.control,
+            self.bulk,
+            form,
+            folder=self._folder,
+            executor=self._executor,
+            limit=limit,
+        )
+
     # -- cancelling -------------------------------------------------------------------
 
     async def cancel(self) -> None:
@@ -346,7 +370,7 @@ class Follower:
         live = self.live
         mirror = Mirror(
             JobOutputs(live, self.control, self.bulk),
-            self._place,
+            self.place,
             self._executor,
             limit=self._limit,
             label=live.label,
@@ -356,7 +380,7 @@ class Follower:
         live.list_files = mirror.list_files
         await mirror.run(again=again)
 
-    def _place(self) -> MirrorFolder:
+    def place(self) -> MirrorFolder:
         """Return the folder, and note where it is (in a thread)."""
         folder = self._folder()
         self._records.place(self.live, folder.path)

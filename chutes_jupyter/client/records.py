@@ -46,6 +46,11 @@ class Records:
             **_known(live),
         )
 
+    async def tell(self, live: Live) -> None:
+        """Write how far a job is, which comes without an event."""
+        known = {**_known(live), "progress": live.readings.progress}
+        await self._write(live, self.store.update, live.id, live.event, **known)
+
     async def confirm(self, live: Live) -> None:
         """Write that the worker still says the same, now and then."""
         if time.monotonic() - self._confirmed.get(live.id, 0.0) >= _CONFIRM:

@@ -208,6 +208,10 @@ def jobs_table(
         ]
         for record in records
     ]
+    if any(record.progress for record in records):
+        head.insert(5, "PROGRESS")
+        for row, record in zip(rows, records, strict=True):
+            row.insert(5, _progress(record))
     if full:
         head.append("REASON")
         rows = [[*row, record.reason or ""] for row, record in zip(rows, records, strict=True)]
@@ -235,6 +239,15 @@ def _elapsed(record: JobRecord, now: float) -> str:
     # What nobody has confirmed lately may have ended long ago.
     until = record.confirmed if record.state in TERMINAL else now
     return tables.span(until - record.started) if until is not None else ""
+
+
+def _progress(record: JobRecord) -> str:
+    """Return how far a job is: what fits into a table."""
+    progress = record.progress
+    if progress is None:
+        return ""
+    fraction = progress.fraction
+    return str(progress) if fraction is None else f"{int(fraction * 100)} %"
 
 
 def _notebook(record: JobRecord, *, full: bool) -> str:

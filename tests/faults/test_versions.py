@@ -194,6 +194,20 @@ def test_an_older_agent_tells_what_was_raised_as_text_alone(client: Make) -> Non
     assert theirs(f"jobs.attach({newer!r}).state") == "failed"
 
 
+NO_READINGS: list[Change] = [
+    ("requests", '            "readings": lambda header, body: self._readings(header),\n', ""),
+]
+
+
+def test_of_an_agent_without_readings_nothing_is_shown(client: Make) -> None:
+    theirs = client(NO_READINGS)
+    job = str(theirs("start('local', 'self.progress(1, 2)', ack=True).id"))
+    theirs(f"jobs.attach({job!r}).wait(30)")
+    assert theirs(f"jobs.attach({job!r}).progress") is None
+    assert theirs(f"list(jobs.attach({job!r}).displays)") == []
+    assert theirs(f"jobs.attach({job!r}).notices") == []
+
+
 REFUSED = "newer chutes_jupyter .*journal 2; this one reads 1.*upgrade here with.*pip install -U"
 
 

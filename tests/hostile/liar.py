@@ -118,6 +118,40 @@ def result(ask: Fields) -> Any:
     yield {**known, **end(VALUE)}, b""
 
 
+def readings(ask: Fields) -> Any:
+    new = ask["metrics"] == 0
+    fields = {
+        "stamps": {"progress": 1, "displays": 1, "usage": 1},
+        "progress": told() if new else None,
+        "displays": {"version": 1, "items": [shown(1)]} if new else None,
+        "usage": [sample(1)] if new else [],
+        "end": True,
+    }
+    return fields, LINE if new else b""
+
+
+LINE = b'{"name":"loss","step":1,"value":0.5,"t":1}\n'
+OBJECT = b'{"data":{"text/plain":"shown"},"metadata":{}}'
+
+
+def told(**changes: Any) -> Fields:
+    known = {"done": 1, "total": 2, "unit": "it", "description": None, "rate": 1.5}
+    return {**known, "seconds_left": 0.5, "metrics": {"loss": 0.5}, "at": 1e9, **changes}
+
+
+def shown(number: int, **changes: Any) -> Fields:
+    return {"n": number, "v": 1, "size": len(OBJECT), "at": 1e9, **changes}
+
+
+def sample(number: int, **changes: Any) -> Fields:
+    gpu = {"index": 0, "name": "GPU", "uuid": None, "util": 7, "used": 1, "own": None, "total": 2}
+    return {"n": number, "t": 1e9, "cpu": 99.5, "mem": 12, "gpus": [gpu], **changes}
+
+
+def display(ask: Fields) -> Any:
+    return {"stamp": 1, "size": len(OBJECT)}, OBJECT[ask["offset"] :]
+
+
 def cancel(ask: Fields) -> Any:
     return {"state": "running"}
 

@@ -136,6 +136,7 @@ async def everything(client: JobClient, patience: float = 1.0) -> dict[str, Any]
         came["log"] = await tried(lambda: read_log(client, live), patience)
         came["lines"] = await tried(lambda: client.log_offset(live, 5), patience)
         await tried(lambda: client.keep_tail(live), patience)
+        came["readings"] = await tried(lambda: client.readings(live), patience)
         came["value"] = await tried(lambda: value(client, live), patience)
         came["cancel"] = await tried(lambda: client.cancel(live), patience)
         came["files"] = live.list_files()

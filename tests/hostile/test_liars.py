@@ -47,11 +47,17 @@ async def test_without_a_plan_it_tells_of_one_job(tmp_path: Path, home: Path, he
     came = await against("", tmp_path, home, patience=10)
     assert came["value"] == [1, "two"]
     assert came["live"].state == "succeeded"
+    told = came["live"].readings
+    assert (told.progress.done, told.metrics["loss"][0].value) == (1, 0.5)
+    assert told.displays[0].data == {"text/plain": "shown"}
+    assert told.usage[0].gpus[0].utilisation == 7
     assert [(f.path, f.state) for f in came["files"]] == [("a", "here"), ("deep/b", "here")]
     assert rig.leftovers(here / "chute_outputs") == ["a", "deep/b"]
 
 
 RUNNING = "EVENTS[2:] = []\n"
+#: What a lie about readings begins with: the honest answer's fields.
+FIRST = "def first(ask, honest=readings):\n    return honest(ask)[0]\n"
 LIES = {
     "events without end": RUNNING + "def events(ask):\n"
     "    n = ask['after']\n"
@@ -129,6 +135,40 @@ LIES = {
     "    while True:\n"
     "        yield {'more': True, 'has_value': True, 'x': [[]] * 200_000}, b'x'",
     "half a frame": "def raw(ask, fields, body):\n    return struct.pack('!II', 1000, 0) + b'{'",
+    "metrics without end": "def readings(ask):\n"
+    "    return dict(first(ask), end=False), LINE * 6000",
+    "metrics of ever other names": "N = [0]\n"
+    "def readings(ask):\n"
+    "    N[0] += 2000\n"
+    "    lines = [LINE.replace(b'loss', b'm%d' % (N[0] + i)) for i in range(2000)]\n"
+    "    return dict(first(ask), end=False), b''.join(lines)",
+    "half a line of metrics": "def readings(ask):\n    return first(ask), LINE[:-1]",
+    "metrics of no shape": "def readings(ask):\n    return first(ask), b'[[[[\\n'",
+    "metrics with deep nesting": "def readings(ask):\n"
+    "    return first(ask), b'[' * 200_000 + b'\\n'",
+    "samples without end": "def readings(ask):\n"
+    "    n = ask['sample']\n"
+    "    return dict(first(ask), usage=[sample(n + i + 1) for i in range(1500)], end=False)",
+    "a sample twice": "def readings(ask):\n    return dict(first(ask), usage=[sample(1)] * 2)",
+    "a progress of no number": "def readings(ask):\n"
+    "    return dict(first(ask), progress=told(done=float('nan')))",
+    "results that change all the time": "V = [1]\n"
+    "def readings(ask):\n"
+    "    V[0] += 1\n"
+    "    items = [shown(i + 1, v=V[0]) for i in range(200)]\n"
+    "    return dict(first(ask), displays={'items': items}, end=False)",
+    "results that are never there": "def readings(ask):\n"
+    "    items = [shown(i + 1, size=7) for i in range(200)]\n"
+    "    return dict(first(ask), displays={'items': items}, end=False)",
+    "more results than fit": "def readings(ask):\n"
+    "    items = [shown(i + 1, size=8 * 2**20) for i in range(200)]\n"
+    "    return dict(first(ask), displays={'items': items}, end=False)",
+    "a result of single bytes": "def readings(ask):\n"
+    "    return dict(first(ask), displays={'items': [shown(1, size=2**20)]}, end=False)\n"
+    "def display(ask):\n"
+    "    return {'stamp': 1, 'size': 2**20}, b'x'",
+    "a result that is no JSON": "OBJECT = b'{' * 45",
+    "a picture that is no base64": 'OBJECT = b\'{"data":{"image/png":"###"},"metadata":{}}\'',
     "a result of no bytes": "def result(ask):\n"
     "    while True:\n"
     "        yield {'more': True, 'has_value': True}, b''",
@@ -153,6 +193,16 @@ ENDS = {
     "a listing that lacks what it has": ("mirror", "lists 100000 outputs of .* and sends 0"),
     "a listing of a million": ("mirror", "malformed"),
     "a listing of endless names": ("mirror", "longer than 64 MiB|^None$"),
+    "metrics of ever other names": ("readings", "metrics without end"),
+    "half a line of metrics": ("readings", "half a line"),
+    "metrics of no shape": ("readings", "malformed metrics"),
+    "metrics with deep nesting": ("readings", "malformed metrics"),
+    "a sample twice": ("readings", "sample twice"),
+    "a progress of no number": ("readings", "malformed"),
+    "more results than fit": ("readings", "results without end"),
+    "a result of single bytes": ("readings", "a result without end"),
+    "a result that is no JSON": ("readings", "malformed a result"),
+    "a picture that is no base64": ("readings", "no base64"),
     "a state after the end": ("wait", "ended .* twice"),
     "huge numbers": ("info", "broke the protocol"),
     "too deep nesting": ("info", "broke the protocol"),
@@ -170,8 +220,9 @@ async def test_a_lie_raises_our_errors_and_the_client_lives_on(
     lie: str, tmp_path: Path, home: Path, here: Path
 ) -> None:
     compile(LIES[lie], lie, "exec")
-    came = await against(LIES[lie], tmp_path, home, patience=0.7)
+    came = await against(FIRST + LIES[lie], tmp_path, home, patience=0.7)
     if "live" in came:
+        came["readings"] = came["live"].notices
         came["mirror"] = came["live"].mirror.reason
     what, words = ENDS.get(lie, ("jobs", ""))
     assert re.search(words, str(came[what])), came

@@ -8,6 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ class Jupyter:
     base: str
     log: Path
     root: Path
+    #: Its folder for temporary files.
+    temporary: Path
     client: httpx.Client = field(repr=False)
     pid: int = 0
 
@@ -103,7 +106,7 @@ class Jupyter:
 
     def sockets(self) -> Path:
         """Return the folder of the server's sockets."""
-        (found,) = Path(os.environ["TMPDIR"]).glob("chutes-tabs-*")
+        (found,) = self.temporary.glob("chutes-tabs-*")
         return found
 
 
@@ -112,6 +115,14 @@ def jupyter_server(
     folder: Path, *, base: str = "/", options: Sequence[str] = ()
 ) -> Iterator[Jupyter]:
     """Run one in a folder, with this test's home."""
+    # A short one, since the paths of sockets are: a test's own folder can be too long.
+    with tempfile.TemporaryDirectory(prefix="chutes-test-", dir="/tmp") as temporary:
+        with _running(folder, Path(temporary), base, options) as jupyter:
+            yield jupyter
+
+
+@contextlib.contextmanager
+def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -> Iterator[Jupyter]:
     token, root = secrets.token_hex(16), folder / "root"
     root.mkdir()
     (root / "private.txt").write_text("private")
@@ -120,6 +131,7 @@ def jupyter_server(
         **os.environ,
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "PYTHONPATH": str(REPOSITORY),
+        "TMPDIR": str(temporary),
     }
     command = [
         sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--debug",
@@ -133,7 +145,7 @@ def jupyter_server(
     try:
         port = wait_for_port(server, runtime, log)
         with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-            yield Jupyter(port, token, base, log, root, client, server.pid)
+            yield Jupyter(port, token, base, log, root, temporary, client, server.pid)
     finally:
         server.terminate()
         try:

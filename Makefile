@@ -1,11 +1,13 @@
 # What a contributor types is what CI runs: each target is one script in scripts/.
-.PHONY: help demo lab test faults check format bench setup clean
+.PHONY: help demo lab test faults full gpu check format bench setup clean
 
 help:
 	@echo "make demo     set up, run the quickstart without a browser, say what happened"
 	@echo "make lab      open the quickstart in JupyterLab"
 	@echo "make test     set up whatever is missing, check, then run every test"
 	@echo "make faults   the cut run in full: 200 cuts, for each of SEEDS=\"1 2 3\""
+	@echo "make gpu      on a machine with an NVIDIA GPU and PyTorch: the real driver, the real card"
+	@echo "make full     every app of docs/tabs.md in both kinds of tab: minutes"
 	@echo "make check    ruff, mypy for three platforms, the layers"
 	@echo "make format   let ruff format and sort what it can"
 	@echo "make bench    each case beside its peer: median, spread, ratio"
@@ -17,6 +19,7 @@ demo:
 
 lab:
 	@scripts/setup demo
+	@scripts/frontend build
 	@.venv/bin/jupyter lab notebooks/quickstart.ipynb
 
 test:
@@ -27,6 +30,13 @@ faults:
 	@scripts/system
 	@scripts/setup test
 	@SEEDS="$(SEEDS)" .venv/bin/python -m tests.faults.cut_run
+
+PYTHON ?= python3
+gpu:
+	@$(PYTHON) -m tests.real_gpu
+
+full:
+	@scripts/full
 
 check:
 	@scripts/check
@@ -42,4 +52,4 @@ bench:
 	@.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib labextension/dist .venv .full .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

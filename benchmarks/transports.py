@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import concurrent.futures
 import contextlib
 import http.client
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chutes_jupyter import JobFunction
+from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import TRANSPORTS, Worker, Workers
 from chutes_jupyter.job import close_client
 from tests.conftest import add_to_ssh_config, end_masters
@@ -63,6 +65,8 @@ def cases(server: Sshd, home: Path, folder: Path, python: str) -> dict[str, Case
         return lambda name: timer(function.options(worker=name))
 
     return {
+        "login": both("a new connection, to its first answer", login, repeat=5),
+        "second": both("the same, beside one of another process", second, repeat=5),
         "start": both("submit to the first output byte, warm", on(hello, start), repeat=5),
         "log": both(f"{LINES:,} printed lines, whole", on(talk, log)),
         "log_program": both(f"{LINES:,} lines of a program, whole", on(run, log)),
@@ -77,6 +81,35 @@ def cases(server: Sshd, home: Path, folder: Path, python: str) -> dict[str, Case
             lambda name: cut(server, home, folder, name.removesuffix("1")),
         ),
     }
+
+
+async def _answer(name: str) -> float:
+    session = Session(Workers.load().get(name))
+    began = time.perf_counter()
+    await session.request("ping")
+    took = time.perf_counter() - began
+    await session.aclose()
+    return took
+
+
+def login(name: str) -> Callable[[], float]:
+    """Return a timer of a connection where there is no other."""
+
+    def once() -> float:
+        end_masters()
+        return asyncio.run(_answer(name))
+
+    return once
+
+
+def second(name: str) -> Callable[[], float]:
+    """Return a timer of a connection where a master may be there already."""
+
+    def once() -> float:
+        asyncio.run(_answer(name))
+        return asyncio.run(_answer(name))
+
+    return once
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chutes_jupyter.agent import bodies
 from chutes_jupyter.assembly import Assembly
 from chutes_jupyter.errors import CaptureError
+from chutes_jupyter.needs import Needs
 from chutes_jupyter.preflight import Item
 from chutes_jupyter.project import Import, ModuleFile, collect, imports_in, pack
 
@@ -33,8 +34,8 @@ class Assembled:
         The payload's ``imports``, ``values``, ``units``, ``modules`` and the rest.
     files : dict
         The contents of the modules' files, by hash.
-    installed : frozenset of str
-        The top-level names of installed modules that it can't do without.
+    needs : Needs
+        What the worker's interpreter must have.
     refused : tuple of str
         What can't travel, with its place and the reason.
     held : tuple of str
@@ -46,7 +47,7 @@ class Assembled:
     job: str
     payload: dict[str, Any]
     files: dict[str, bytes]
-    installed: frozenset[str]
+    needs: Needs
     refused: tuple[str, ...]
     held: tuple[str, ...]
     items: tuple[Item, ...]
@@ -113,7 +114,11 @@ def assemble(
         job=job.name,
         payload=payload,
         files=files,
-        installed=frozenset(collected.installed),
+        needs=Needs(
+            frozenset(collected.installed),
+            frozenset(collected.perhaps),
+            tuple((c.source, c.filename, c.first_line) for c in _written(assembly)),
+        ),
         refused=tuple(assembly.refused),
         held=tuple(assembly.held),
         items=(*_items(assembly, frozenset(secret)), *(_file(each) for each in collected.files)),
@@ -140,7 +145,12 @@ def _imports(assembly: Assembly) -> Iterator[Import]:
         yield from imports_in(ast.parse(statement))
     for name in assembly.modules:
         yield Import(name, needed=True)
-    for code in assembly.definitions():
-        if code.filename:
-            tree = bodies.parse(code.source, code.filename, code.first_line)
-            yield from imports_in(tree, str(code.namespace.get("__package__") or ""))
+    for code in _written(assembly):
+        tree = bodies.parse(code.source, code.filename, code.first_line)
+        root = "" if code.kind == "def" else code.name
+        yield from imports_in(tree, str(code.namespace.get("__package__") or ""), root=root)
+
+
+def _written(assembly: Assembly) -> Iterator[CapturedCode]:
+    """Yield what the person wrote, rather than we."""
+    return (code for code in assembly.definitions() if code.filename)

@@ -26,7 +26,6 @@ from chutes_jupyter.credentials import credential
 from chutes_jupyter.definitions import (
     Parts,
     bare_function,
-    changed_class,
     generated,
     local_class,
     pickled,
@@ -34,8 +33,10 @@ from chutes_jupyter.definitions import (
     wrapped_function,
 )
 from chutes_jupyter.errors import CaptureError
-from chutes_jupyter.lookup import MISSING, defined, import_of, look_up, role, unwraps
+from chutes_jupyter.given import changed_class, undecorated, without_sets
+from chutes_jupyter.lookup import MISSING, defined, import_of, look_up, role, unwraps, wrapped_in
 from chutes_jupyter.models import Port
+from chutes_jupyter.order import empty_like, in_order
 from chutes_jupyter.plain import describe, is_plain
 from chutes_jupyter.sources import (
     Source,
@@ -105,6 +106,7 @@ class Assembly:
         #: The hidden names that were given out, likewise.
         self._hidden: dict[int, tuple[str, Any]] = {}
         self.refused: list[str] = []
+        self._refused_names: set[str] = set()
         self.held: list[str] = []
         #: The modules of what pickles name.
         self._modules: set[str] = set()
@@ -149,24 +151,7 @@ class Assembly:
 
     def ordered(self) -> list[CapturedCode]:
         """Return the definitions, each after what it needs when it is made."""
-        order: dict[str, CapturedCode] = {}
-        begun: set[tuple[str, bool]] = set()
-
-        def put(name: str, *, whole: bool) -> None:
-            code = self._definitions.get(name)
-            if code is None or (name, whole) in begun:
-                return
-            begun.add((name, whole))
-            for needed in code.names.now:
-                put(needed, whole=True)  # it may be called, so all of it must be there
-            order.setdefault(name, code)
-            if whole:
-                for needed in code.names.later:
-                    put(needed, whole=True)
-
-        for name in self._definitions:
-            put(name, whole=False)
-        return list(order.values())
+        return in_order(self._definitions)
 
     # One name
 
@@ -247,6 +232,8 @@ class Assembly:
             elif use.name == "get_ipython":
                 reason = "get_ipython is IPython's, and the worker has only Python; for commands "
                 self._refuse(use, reason + "there is subprocess.run")
+            elif (inner := wrapped_in(value, self._is_home)) is not None:
+                self._add_definition(use, value, inner)
             else:
                 self._add_pickle(use, value)
 
@@ -266,7 +253,7 @@ class Assembly:
             if isinstance(part, (type, types.FunctionType)) and isinstance(part.__module__, str):
                 self._modules.add(part.__module__)
             code = isinstance(part, types.ModuleType) or bool(role(part)) or self._is_home(part)
-            if not code:
+            if not code and wrapped_in(part, self._is_home) is None:
                 return None
             name = getattr(part, "__name__", "")
             if name and parts.namespace.get(name) is part:
@@ -281,7 +268,7 @@ class Assembly:
                 path = f" (in it: {describe(error.part)})"
             self._refuse(use, f"{use.shown}{path} {error.why.reason}: {error.why.advice}")
             return
-        self._take_definition(pickled(use.name, data, references, parts))
+        self._take_definition(pickled(use.name, data, references, parts, empty=empty_like(value)))
 
     def _add_module(self, use: _Use, module: types.ModuleType) -> None:
         name = "os.path" if module.__name__ in _PATH_MODULES else module.__name__
@@ -334,10 +321,15 @@ class Assembly:
             self._hidden[id(key)] = (f"{HIDDEN}{len(self._hidden)}__", key)
         return self._hidden[id(key)][0]
 
-    def _add_definition(self, use: _Use, value: Any) -> None:
+    def _add_definition(self, use: _Use, value: Any, inner: Any = None) -> None:
+        """Take source; `inner` is what a decorator of a module has hidden in `value`."""
         try:
             code = remade(use.name, value, self._parts(use))
-            if code is None and isinstance(value, (type, *_TYPING)):
+            if code is None and inner is not None:
+                source = function_source(inner, use.name)
+                made = source and wrapped_function(use.name, source, inner, self._parts(use))
+                code = made or None
+            elif code is None and isinstance(value, (type, *_TYPING)):
                 code = self._class_code(use, value)
             elif code is None:
                 code = self._function_code(use, value)
@@ -346,14 +338,14 @@ class Assembly:
                 self._refuse(use, f"{what}: define it in a cell or a file")
                 return
             # A default or an attribute that can't travel: there, too, its source may make one.
-            alone = isinstance(value, types.FunctionType) and not code.more.get("cells")
-            saved = self._state() if alone and code.more.get("sets") else None
+            saved = self._state() if code.more.get("sets") else None
             count = len(self.refused)
             self._take_definition(code)
-            again = self._source_again(use, value) if saved and len(self.refused) > count else None
-            if saved and again is not None:
-                self.__dict__.update(saved)
-                self._take_definition(again)
+            if saved and len(self.refused) > count:
+                again = self._source_again(use, value, code)
+                if again is not None:
+                    self.__dict__.update(saved)
+                    self._take_definition(again)
         except CaptureError as error:
             self._refuse(use, f"{use.shown}: {error}")
 
@@ -371,8 +363,12 @@ class Assembly:
             return wrapped_function(use.name, source, function, self._parts(use))
         return bare_function(use.name, source, value, self._parts(use))
 
-    def _source_again(self, use: _Use, value: types.FunctionType) -> CapturedCode | None:
-        """Return a function whose decorators and defaults are made anew by their source."""
+    def _source_again(self, use: _Use, value: Any, code: CapturedCode) -> CapturedCode | None:
+        """Return a definition whose decorators and defaults are made anew by their source."""
+        if isinstance(value, type):
+            return without_sets(code, value, self._refused_names)
+        if not isinstance(value, types.FunctionType) or code.more.get("cells"):
+            return None
         function = inspect.unwrap(value)
         source = function_source(function, use.name)
         if source is None or "<locals>" in value.__qualname__ or function.__closure__:
@@ -401,13 +397,15 @@ class Assembly:
             return None
         defines = defined(source) or called
         code = from_source("def", use.name, source, None, namespace=around, defines=defines)
-        itself = isinstance(value, type)
-        return changed_class(code, value, self._parts(use)) if itself else code
+        if not isinstance(value, type):
+            return code
+        return changed_class(undecorated(code, value, source), value, self._parts(use))
 
     # Refusing
 
     def _refuse(self, use: _Use, reason: str) -> None:
         self.refused.append(f"{use}: {reason}")
+        self._refused_names.add(use.name)
 
     def check_size(self) -> None:
         """Raise `CaptureError` if the values are too large."""

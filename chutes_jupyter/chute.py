@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chutes_jupyter.agent import codec
 from chutes_jupyter.assembled import Assembled, assemble
 from chutes_jupyter.capture import CapturedCode, capture_cell, capture_function, check_name
-from chutes_jupyter.errors import CaptureError, ChuteError, SpecError
+from chutes_jupyter.errors import SpecError
 from chutes_jupyter.images import Image
 from chutes_jupyter.jobdata import SSH_KEY, check_job_data
 from chutes_jupyter.models import (
@@ -343,7 +343,7 @@ class JobFunction:
             notices=self.notices(),
             node_selector=selector,
             files=assembled.files,
-            installed=assembled.installed,
+            needs=assembled.needs,
             sent=tuple(assembled.items),
             ack=ack,
             namespace=self.code.namespace,
@@ -378,27 +378,12 @@ class JobFunction:
     def check(self) -> Report:
         """Return what a job of it would take along, and what stands in its way.
 
-        Its worker is asked which of the modules it has; one that can't be reached is no
-        hindrance to the rest.
+        Its worker is asked whether its Python has what the job needs; one that can't be reached
+        is no hindrance to the rest.
         """
-        from chutes_jupyter import portal
-        from chutes_jupyter.job import current_client
+        from chutes_jupyter.checked import report
 
-        try:
-            found = self._assemble()
-        except CaptureError as error:
-            return Report(self.name, self.worker, refused=(str(error),))
-        missing: Mapping[str, str] = {}
-        unasked = ""
-        if found.installed:
-            try:
-                client = current_client()
-                missing = portal.call(client.missing_modules, self.worker, found.installed)
-            except ChuteError as error:
-                unasked = str(error)
-        return Report(
-            self.name, self.worker, found.items, found.refused, found.held, missing, unasked
-        )
+        return report(self.name, self.worker, self._assemble)
 
     def _assemble(self) -> Assembled:
         hooks = [(hook.priority, hook.code) for hook in self.chute._startup_hooks]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Parts",
     "bare_function",
-    "changed_class",
     "generated",
     "local_class",
     "pickled",
@@ -108,7 +107,7 @@ def bare_function(
         more = {"bare": True, "cells": cells, "sets": sets, "named": named}
     defines = name if code.co_name == "<lambda>" else code.co_name
     made = from_source("def", name, source, function, defines=defines, closed=False)
-    return _with(made, _own_names(find_names(tree), cells, parts, behind), parts, more)
+    return _with(made, own_names(find_names(tree), cells, parts, behind), parts, more)
 
 
 def wrapped_function(
@@ -128,7 +127,7 @@ def wrapped_function(
     made = from_source("def", name, source, function, defines=code.co_name, closed=False)
     if "<locals>" in function.__qualname__:
         _check_around(made.names, {*cells}, function.__globals__, "a decorator of it")
-    names = _own_names(made.names, cells, parts, set())
+    names = own_names(made.names, cells, parts, set())
     return _with(made, names, parts, {"cells": cells} if cells else {})
 
 
@@ -165,50 +164,7 @@ def local_class(
     )
     names = find_names(tree)
     _check_around(names, {*cells, *bases, cls.__name__}, namespace, "its body")
-    return _with(made, _own_names(names, cells, parts, {*cells.values()}), parts, more)
-
-
-def changed_class(code: CapturedCode, cls: type, parts: Parts) -> CapturedCode:
-    """Return a class's source with what was set on the class after its statement had run."""
-    tree = bodies.parse(code.source, code.filename, code.first_line)
-    node = tree.body[-1]
-    if type(cls) is not type or not isinstance(node, ast.ClassDef):
-        return code
-    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return code  # `NamedTuple` gives it more than its statement says
-    sets = {
-        name: parts.take(value, f".{name}")
-        for name, value in vars(cls).items()
-        if _was_set(cls, name, value, node)
-    }
-    if not sets:
-        return code
-    names = _own_names(code.names, {}, parts, {*sets.values()})
-    return replace(code, names=names, parts=parts.found, more={**code.more, "sets": sets})
-
-
-def _was_set(cls: type, name: str, value: Any, node: ast.ClassDef) -> bool:
-    """Whether the class statement alone would not give the class this attribute."""
-    if name.startswith("__") and name.endswith("__"):
-        return False
-    if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
-        return False
-    written = name.removeprefix(f"_{cls.__name__.lstrip('_')}") if "__" in name else name
-    if written not in find_names(ast.Module(node.body, [])).bound:
-        return True
-    for statement in node.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name == written:
-            plain = isinstance(value, types.FunctionType) and not statement.decorator_list
-            return plain and value.__qualname__ != f"{cls.__qualname__}.{written}"
-    for statement in reversed(node.body):
-        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-        if any(isinstance(each, ast.Name) and each.id == written for each in targets):
-            try:
-                first = ast.literal_eval(statement.value)  # type: ignore[attr-defined]  # assigned
-            except (ValueError, TypeError, SyntaxError):
-                return False  # it is made anew, as the person wrote it
-            return type(first) is not type(value) or first != value
-    return False
+    return _with(made, own_names(names, cells, parts, {*cells.values()}), parts, more)
 
 
 def remade(name: str, value: Any, parts: Parts) -> CapturedCode | None:
@@ -244,10 +200,15 @@ def generated(name: str, source: str, parts: Parts) -> CapturedCode:
     return CapturedCode("def", name, source, "", 1, names, parts.namespace, parts=parts.found)
 
 
-def pickled(name: str, data: bytes, references: Iterable[str], parts: Parts) -> CapturedCode:
-    """Return a pickle as a definition, with the names that stand in it."""
+def pickled(
+    name: str, data: bytes, references: Iterable[str], parts: Parts, *, empty: str = ""
+) -> CapturedCode:
+    """Return a pickle as a definition, with the names that stand in it.
+
+    `empty` is the expression of its container without anything in it, for what may be filled.
+    """
     names = Names(now=dict.fromkeys(references, 0))
-    more = {"data": data, "shown": parts.shown()}
+    more = {"data": data, "shown": parts.shown(), "empty": empty}
     around = parts.namespace
     return CapturedCode("pickle", name, "", "", 1, names, around, parts=parts.found, more=more)
 
@@ -256,7 +217,7 @@ def _with(code: CapturedCode, names: Names, parts: Parts, more: Mapping[str, Any
     return replace(code, names=names, parts=parts.found, more=more)
 
 
-def _own_names(names: Names, cells: Mapping[str, str], parts: Parts, behind: set[str]) -> Names:
+def own_names(names: Names, cells: Mapping[str, str], parts: Parts, behind: set[str]) -> Names:
     """Replace the variables of functions around by what stands for them.
 
     What a cell or an attribute holds (`behind`) may be made later; a base or a type may not.

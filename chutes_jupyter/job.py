@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.joblog import JobLog
 from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
@@ -23,6 +24,7 @@ from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
 from chutes_jupyter.errors import WaitTimeout
+from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.store import JobRecord
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chutes_jupyter.client import JobClient, Live
+    from chutes_jupyter.client.results import Result
     from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.models import JobSpec
@@ -156,7 +159,7 @@ class Job(JobLog, JobReadings):
             self._keep(self._in_time(future, timeout))
         return self._value
 
-    def _keep(self, data: bytes | bytearray | None) -> None:
+    def _keep(self, data: Result | None) -> None:
         self._value = None if data is None else decoded(self._live, data, self._classes)
 
     def _late(self, timeout: float | None) -> WaitTimeout:
@@ -268,8 +271,8 @@ class Job(JobLog, JobReadings):
 
     # -- for those who show it --------------------------------------------------------
 
-    def subscribe(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Call `callback` in the background thread after every change, until the end of that.
+    def subscribe(self, callback: Callable[[], object], *, tail: bool = True) -> Callable[[], None]:
+        """Call `callback` in the background thread after every change; with `tail` keep `.tail`.
 
         Returns
         -------
@@ -277,9 +280,9 @@ class Job(JobLog, JobReadings):
             Ends the subscription.
         """
         client = self._followed()
-        unsubscribe = self._live.subscribe(callback)
-        portal.spawn(client.keep_tail, self._live)
-        return unsubscribe
+        if tail:
+            portal.spawn(client.keep_tail, self._live)
+        return self._live.subscribe(callback)
 
     def __repr__(self) -> str:
         return describe(self._live)
@@ -311,7 +314,7 @@ def submit(
     notices: Sequence[str] = (),
     node_selector: NodeSelector | None = None,
     files: Mapping[str, bytes] | None = None,
-    installed: frozenset[str] = frozenset(),
+    needs: Needs = NOTHING,
     sent: tuple[Item, ...] = (),
     ack: bool = False,
     namespace: Mapping[str, Any] | None = None,
@@ -332,8 +335,8 @@ def submit(
         What the worker must have.
     files : mapping, optional
         The files of modules that it needs, by their hashes.
-    installed : frozenset of str
-        The modules that the worker's interpreter must have.
+    needs : Needs
+        What the worker's interpreter must have.
     sent : tuple of Item
         What the payload and the files are, for whoever shows it.
     ack : bool
@@ -364,11 +367,10 @@ def submit(
         timeout=spec.options.timeout,
         upload=spec.options.upload,
     )
+    record = replace(record, output_dir=str(output_folder(record, settings)))
     client = current_client()
     client.store.add(record)
-    submission = Submission(
-        spec, payload, node_selector, tuple(notices), files or {}, installed, sent
-    )
+    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     job._classes = OwnClasses(namespace or {})
     if ack:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import inspect
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import bodies
-from chutes_jupyter.sources import Source, import_from
+from chutes_jupyter.sources import Source, function_source, import_from
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chutes_jupyter.capture import CapturedCode
 
-__all__ = ["MISSING", "defined", "import_of", "look_up", "role", "unwraps"]
+__all__ = ["MISSING", "defined", "import_of", "look_up", "role", "unwraps", "wrapped_in"]
 
 #: The worker has the name by itself.
 MISSING = object()
+#: So many values of closures are looked at for the function that a decorator got.
+_CLOSURES = 50
 
 
 def look_up(name: str, code: CapturedCode) -> Any:
@@ -39,6 +45,26 @@ def look_up(name: str, code: CapturedCode) -> Any:
 def unwraps(value: object) -> bool:
     """Whether a value says itself that it stands for a function, without asking what it is."""
     return callable(value) and "__wrapped__" in getattr(value, "__dict__", {})
+
+
+def wrapped_in(value: object, is_home: Callable[[object], bool]) -> types.FunctionType | None:
+    """Return the decorated function of the notebook that a module's function has in its closure.
+
+    So it is where a decorator does without ``functools.wraps``, which would say what it wraps.
+    """
+    rest, seen = [value], 0
+    while rest and seen < _CLOSURES:
+        function = rest.pop()
+        seen += 1
+        if not isinstance(function, types.FunctionType):
+            continue
+        if function is not value and is_home(function):
+            source = function_source(function, function.__name__)
+            return function if source is not None and source.decorators else None
+        for cell in function.__closure__ or ():
+            with contextlib.suppress(ValueError):  # not bound yet
+                rest.append(cell.cell_contents)
+    return None
 
 
 def role(value: object) -> str:

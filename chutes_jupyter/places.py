@@ -9,8 +9,12 @@ import secrets
 import socket
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ForwardFailed, SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["LOOPBACK", "Place"]
 
@@ -31,10 +35,14 @@ class Place:
         is sent to, where the system has many: Linux has all of 127/8.
     port : int
         0 for one that is free.
+    path : Path, optional
+        In place of both a unix socket, which is made there for this person alone (0600). Its
+        folder is the caller's, and must be this person's alone, too.
     """
 
     host: str | None = None
     port: int = 0
+    path: Path | None = None
 
     @classmethod
     def parse(cls, port: object = None, bind: object = None) -> Place:
@@ -79,6 +87,8 @@ class Place:
         ForwardFailed
             If the port is taken, or the address is not this machine's.
         """
+        if self.path is not None:
+            return _listen_at(self.path)
         for host in self._hosts():
             try:
                 return self._bound(host, kind)
@@ -138,6 +148,24 @@ class Place:
                 "1024 on, or leave it out for one that is free."
             )
         return ForwardFailed(f"{where}: {os.strerror(error.errno or 0)}.")
+
+
+def _listen_at(path: Path) -> socket.socket:
+    if sys.platform == "win32":
+        raise ForwardFailed(
+            f"{path}: this system has no unix sockets that can be used here. Name a port."
+        )
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(str(path))
+        # Nobody else can enter the folder; and nobody can connect before it listens.
+        path.chmod(0o600)
+        sock.listen(100)
+    except OSError as error:
+        sock.close()
+        raise ForwardFailed(f"{path}: {os.strerror(error.errno or 0)}.") from error
+    return sock
 
 
 def _random_loopback() -> str:

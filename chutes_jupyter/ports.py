@@ -39,7 +39,8 @@ class Forward:
         self, port: Port, dial: Callable[[], Awaitable[Stream]], place: Place | None = None
     ) -> None:
         self.port, self.place = port, place or Place()
-        #: Where to connect, as host and port; None before `open` and where there is a `notice`.
+        #: Where to connect, as host and port; None before `open`, where there is a `notice`,
+        #: and for a unix socket, whose path the place has.
         self.address: tuple[str, int] | None = None
         #: Why the last attempt to reach the port failed, or "".
         self.last_error = ""
@@ -65,7 +66,8 @@ class Forward:
         if self.notice or self._server is not None:
             return
         sock = self.place.listen(socket.SOCK_STREAM)
-        self.address = sock.getsockname()[:2]
+        if self.place.path is None:
+            self.address = sock.getsockname()[:2]
         self._server = await asyncio.start_server(self._accept, sock=sock)
 
     async def aclose(self) -> None:
@@ -79,6 +81,8 @@ class Forward:
             splice.cancel()
         await asyncio.gather(*splices, return_exceptions=True)
         await server.wait_closed()
+        if self.place.path is not None:
+            self.place.path.unlink(missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         splice = asyncio.ensure_future(self._serve(reader, writer))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Item", "Report", "lacking", "packages_for"]
+__all__ = ["Item", "Report", "amount", "lacking", "packages_for", "perhaps_lacking"]
 
 _KINDS = ("import", "module", "source", "value", "pickle", "secret")
 #: So many lines of one kind are shown.
 _SHOWN = 40
+_INSTALL = "if the function or branch that imports it runs, it lacks: install"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Report:
         Names that look like credentials, stay here, and are hardly needed.
     missing : mapping
         The modules that the worker's interpreter lacks, with the packages that have them.
+    perhaps : mapping
+        Such modules that are imported in a function or a branch, which may never run.
     unasked : str
         Why the worker could not be asked what it has.
     """
@@ -61,6 +64,7 @@ class Report:
     refused: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    perhaps: Mapping[str, str] = field(default_factory=dict)
     unasked: str = ""
 
     @property
@@ -74,18 +78,19 @@ class Report:
         return sum(item.size or 0 for item in self.items)
 
     def __str__(self) -> str:
-        lines = [f"{self.job} on {self.worker}: {_bytes(self.size)} to send"]
+        lines = [f"{self.job} on {self.worker}: {amount(self.size)} to send"]
         for kind in _KINDS:
             some = sorted((i for i in self.items if i.kind == kind), key=lambda i: -(i.size or 0))
             lines += [_line(item) for item in some[:_SHOWN]]
             if len(some) > _SHOWN:
                 rest = sum(item.size or 0 for item in some[_SHOWN:])
-                lines.append(f"  {kind:<7} … and {len(some) - _SHOWN} more, {_bytes(rest)}")
+                lines.append(f"  {kind:<7} … and {len(some) - _SHOWN} more, {amount(rest)}")
         lines += [f"  refused {each}" for each in self.refused]
         lines += [f"  held    {name}: it looks like a credential" for name in self.held]
         lines += [f"  missing {name}: install {package}" for name, package in self.missing.items()]
+        lines += [f"  perhaps {name}: {_INSTALL} {p}" for name, p in self.perhaps.items()]
         if self.unasked:
-            lines.append(f"  {self.worker} could not be asked which modules it has: {self.unasked}")
+            lines.append(f"  {self.worker} could not be asked what its Python has: {self.unasked}")
         lines.append("Nothing stands in its way." if self.ok else "It can't start like this.")
         return "\n".join(lines) + "\n"
 
@@ -93,18 +98,19 @@ class Report:
 
 
 def _line(item: Item) -> str:
-    size = "" if item.size is None else f"  {_bytes(item.size)}"
+    size = "" if item.size is None else f"  {amount(item.size)}"
     return f"  {item.kind:<7} {item.name}{size}"
 
 
-def _bytes(size: int) -> str:
+def amount(size: int) -> str:
+    """Return a number of bytes as people read it."""
     if size < 1000:
         return f"{size} bytes"
-    amount, units = float(size), iter(("kB", "MB", "GB", "TB"))
+    rest, units = float(size), iter(("kB", "MB", "GB", "TB"))
     unit = ""
-    while amount >= 999.5 and (unit := next(units, "")):
-        amount /= 1000
-    return f"{amount:.3g} {unit}"
+    while rest >= 999.5 and (unit := next(units, "")):
+        rest /= 1000
+    return f"{rest:.3g} {unit}"
 
 
 def packages_for(modules: Iterable[str]) -> dict[str, str]:
@@ -121,4 +127,13 @@ def lacking(job: str, worker: str, missing: Mapping[str, str], executable: str) 
         f"{worker} lacks what {job} imports: {names}. Install it for the interpreter of its jobs "
         f"({executable} -m pip install {packages}), or choose another one "
         f"(worker add {worker} --python PATH)."
+    )
+
+
+def perhaps_lacking(worker: str, perhaps: Mapping[str, str]) -> str:
+    """Return the sentence for modules that a worker lacks, and a job may do without."""
+    packages = " ".join(dict.fromkeys(perhaps.values()))
+    return (
+        f"{worker} lacks {', '.join(perhaps)}, which is imported in a function or a branch: if "
+        f"that runs, the job fails there (pip install {packages})."
     )

@@ -35,6 +35,11 @@ _THERE = frozenset({"chutes_jupyter", "__main__", "__future__", "builtins"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _RESOURCES = frozenset({"importlib.resources", "importlib_resources", "pkgutil"})
 _CODE = (".py", ".pyi", ".pyc")
+_FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+#: What is in these may never run.
+_BRANCHES = (
+    ast.Try | ast.TryStar | ast.If | ast.Match | ast.While | ast.For | ast.AsyncFor | ast.IfExp
+)
 
 
 class ModuleFile(NamedTuple):
@@ -58,6 +63,8 @@ class Import(NamedTuple):
     name: str
     #: Whether the code can't do without it, as far as can be seen.
     needed: bool
+    #: Whether it is told where it lacks; code that looks for it itself may do without.
+    told: bool = True
 
 
 class Collected(NamedTuple):
@@ -66,9 +73,11 @@ class Collected(NamedTuple):
     files: list[ModuleFile]
     #: The top-level names of installed modules that the code can't do without.
     installed: set[str]
+    #: Those that it imports on a way that it may never go: in a function, or in a branch.
+    perhaps: set[str]
 
 
-def imports_in(tree: ast.AST, package: str = "", *, functions: bool = True) -> Iterator[Import]:
+def imports_in(tree: ast.AST, package: str = "", *, root: str = "") -> Iterator[Import]:
     """Yield the modules that code imports; ``from a import b`` gives ``a`` and ``a.b``.
 
     Parameters
@@ -77,19 +86,21 @@ def imports_in(tree: ast.AST, package: str = "", *, functions: bool = True) -> I
         The code.
     package : str
         The package that its relative imports begin at.
-    functions : bool
-        Whether it needs what its functions import.
+    root : str
+        The function that is sure to be called, if there is one.
     """
-    rest: deque[tuple[ast.AST, bool]] = deque([(tree, True)])
+    # Each node with whether it is sure to run, and whether a failure there is looked after.
+    rest: deque[tuple[ast.AST, bool, bool]] = deque([(tree, True, False)])
     while rest:
-        node, needed = rest.popleft()
+        node, needed, tried = rest.popleft()
         for name, whole in _imported(node, package):
-            yield Import(name, needed and whole)
-        if isinstance(node, ast.Try | ast.If):
+            yield Import(name, needed and whole, whole and not tried)
+        if isinstance(node, _FUNCTIONS):
+            needed = needed and getattr(node, "name", "") == root
+        elif isinstance(node, _BRANCHES):
             needed = False  # there may be another way
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            needed = needed and functions
-        rest.extend((child, needed) for child in ast.iter_child_nodes(node))
+        tried = tried or isinstance(node, ast.Try | ast.TryStar)
+        rest.extend((child, needed, tried) for child in ast.iter_child_nodes(node))
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[tuple[str, bool]]:
@@ -140,13 +151,15 @@ def collect(imports: Iterable[Import]) -> Collected:
             f"{COUNT_LIMIT:,} files of {SIZE_LIMIT:,} bytes may go along (the largest: {shown}). "
             "Keep large data outside of the package, or name it in .gitignore."
         )
-    return Collected([ModuleFile(path, origin) for path, origin in files], walk.installed)
+    found = [ModuleFile(path, origin) for path, origin in files]
+    return Collected(found, walk.installed, walk.perhaps - walk.installed)
 
 
 class _Walk:
     def __init__(self) -> None:
         self.files: dict[str, Path] = {}
         self.installed: set[str] = set()
+        self.perhaps: set[str] = set()
         self._seen: set[str] = set()
         #: Whether top-level modules are the person's own; None for those that are nowhere.
         self._tops: dict[str, bool | None] = {}
@@ -161,8 +174,8 @@ class _Walk:
             spec = _find(top)
             self._tops[top] = None if spec is None else _is_own(spec)
         own = self._tops[top]
-        if own is False and each.needed:
-            self.installed.add(top)
+        if own is False and (each.needed or each.told):
+            (self.installed if each.needed else self.perhaps).add(top)
         elif own and each.name not in self._seen:
             self._seen.add(each.name)
             self._rest.append(each.name)
@@ -255,7 +268,9 @@ def _read(origin: Path, package: str, _changed: int, _size: int) -> _Read:
         tree = ast.parse(origin.read_bytes(), str(origin))
     except (SyntaxError, ValueError):
         return _Read((), None)  # its import says what is wrong
-    imports = tuple(dict.fromkeys(imports_in(tree, package, functions=False)))
+    # What a module's functions import is nobody's news: most of them are not called.
+    found = (Import(each.name, each.needed, told=False) for each in imports_in(tree, package))
+    imports = tuple(dict.fromkeys(found))
     if not _asks_for_files(tree):
         return _Read(imports, None)
     constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))

@@ -32,6 +32,7 @@ __all__ = [
     "EventPage",
     "Gpu",
     "Hello",
+    "IndexPage",
     "Info",
     "JobPage",
     "JobStatus",
@@ -138,6 +139,7 @@ class Event(_Reply):
     reason: Text | None = None
     error: RemoteError | None = None
     has_value: bool = False
+    value_size: Size | None = None
     #: Why the result was pickled, for who trusts the worker; else None.
     untrusted: Text | None = None
     by: Word | None = None
@@ -209,6 +211,7 @@ class MissingModules(_Reply):
 
     missing: Annotated[list[Word], Field(max_length=1000)]
     executable: Text
+    version: Word
 
 
 class LogPiece(_Reply):
@@ -222,6 +225,12 @@ class LogPiece(_Reply):
     end: bool
     skipped: Size = 0
     limit: Size | None = None
+
+
+class IndexPage(_Reply):
+    """The header of the reply to `index`; the records are its body."""
+
+    records: Count
 
 
 class Entry(_Reply):
@@ -263,8 +272,15 @@ class ReadEnd(_Reply):
     changed: bool
 
 
+class LargeResult(_Reply):
+    """The header of the reply to `result` for one that is larger than was asked for."""
+
+    size: Size
+    mtime_ns: Nanoseconds
+
+
 class Hello(_Reply):
-    """The reply to `hello`."""
+    """The reply to `hello`; `jobs_python` is the version of the interpreter of jobs, if asked."""
 
     protocol: Count
     agent: Word
@@ -276,6 +292,7 @@ class Hello(_Reply):
     pid: Count
     root: Text
     platform: Word
+    jobs_python: Word | None = None
 
 
 class Gpu(_Reply):

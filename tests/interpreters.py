@@ -15,6 +15,8 @@ BASE = (3, 11)
 MINORS = range(8, 16)
 
 Version = tuple[int, int]
+#: Where scripts/interpreters makes them.
+_ENVIRONMENTS = Path(__file__).resolve().parents[1] / ".venv" / "workers"
 
 
 @functools.cache
@@ -41,6 +43,21 @@ def newest() -> Path:
     if version <= BASE:
         raise AssertionError(f"A Python newer than 3.11 is missing; {_how((3, 13))}")
     return path
+
+
+def corpus() -> dict[Version, Path]:
+    """Return the Pythons of the corpus: the oldest from 3.9 on, and the newest."""
+    old = min(version for version in interpreters() if version >= (3, 9))
+    new = max(interpreters())
+    return {version: interpreters()[version] for version in (old, new)}
+
+
+def with_libraries(version: Version) -> Path:
+    """Return a Python of that version that has the corpus's libraries, or the test fails."""
+    python = _ENVIRONMENTS / f"{version[0]}.{version[1]}" / "bin" / "python"
+    if not (python.parents[1] / ".installed").exists():
+        raise AssertionError(f"{python} is missing: run scripts/interpreters")
+    return python
 
 
 def _how(version: Version) -> str:
@@ -80,3 +97,8 @@ def _version(path: Path) -> Version | None:
         return None
     words = told.stdout.split()
     return (int(words[0]), int(words[1])) if told.returncode == 0 and len(words) == 2 else None
+
+
+if __name__ == "__main__":
+    for (major, minor), found in corpus().items():
+        print(f"{major}.{minor}", found)

@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "bootstrap",
         "link",
         "places",
+        "prefixes",
         "ports",
         "relaystreams",
         "relay",
@@ -52,6 +53,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "assembly",
         "credentials",
         "definitions",
+        "given",
+        "order",
+        "needs",
+        "checked",
         "ignored",
         "preflight",
         "project",
@@ -72,7 +77,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "commands",
         "backends",
     ),
-    ("kernel", "cli"),
+    ("kernel", "server", "cli"),
     ("",),  # the package itself: public names, imported late
 )
 
@@ -80,11 +85,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 NOTEBOOK = ("kernel", "cli", "")
 OWNERS: dict[str, tuple[str, ...]] = {
     "asyncssh": ("transports.ssh", "transports.local"),
-    **dict.fromkeys(
-        ("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "traitlets", "zmq"), NOTEBOOK
-    ),
-    **dict.fromkeys(("jupyter_server", "jupyterlab", "notebook", "tornado"), NOTEBOOK),
-    "httpx": ("client.doors",),
+    **dict.fromkeys(("IPython", "anywidget", "comm", "ipykernel", "ipywidgets", "zmq"), NOTEBOOK),
+    **dict.fromkeys(("jupyter_server", "tornado", "traitlets"), (*NOTEBOOK, "server")),
+    **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
+    "httpx": ("client.doors", "server.client"),
+    **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),
@@ -194,6 +199,8 @@ def violations(module: str, found: list[Import]) -> list[str]:
             broken.append(f"{where}: that unpickles, and is the job's alone")
         elif within(item.target, (f"{PACKAGE}.{TRUSTING}",)) and module != "job":
             broken.append(f"{where}: that unpickles what a worker sent: job's alone")
+        elif within(module, ("server",)) and within(item.target, (f"{PACKAGE}.kernel",)):
+            broken.append(f"{where}: the server works without a kernel")
         elif item.target.partition(".")[0] == PACKAGE:
             above = layer_of(item.target[len(PACKAGE) + 1 :])
             if above is None or above > layer:
@@ -276,6 +283,9 @@ BROKEN = [
     ("portal", "import tornado.ioloop", "not this module's"),
     ("mirror", "import jupyter_server", "not this module's"),
     ("job", "if TYPE_CHECKING:\n    import ipywidgets", "not this module's"),
+    ("server.jobs", "from chutes_jupyter.kernel.render import state", "works without a kernel"),
+    ("server.jobs", "import ipywidgets", "not this module's"),
+    ("client.hub", "from tornado.web import HTTPError", "not this module's"),
     ("kernel.panel", "import pickle", "not this module's"),
     ("job", "from chutes_jupyter.agent.unpickle import unpickle", "the job's alone"),
     ("job", "from chutes_jupyter.agent import unpickle", "the job's alone"),
@@ -298,6 +308,7 @@ SOUND = [
     ("kernel.panel", "import ipywidgets\nfrom ..job import Job"),
     ("", "from chutes_jupyter import cli"),
     ("pickles", "import pickle"),
+    ("server.base", "from tornado.web import HTTPError\nimport jupyter_server"),
     ("agent.unpickle", "import pickle"),
     ("agent.pickled", "import pickle"),
     ("trusted", "import pickle"),

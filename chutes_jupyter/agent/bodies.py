@@ -45,7 +45,7 @@ def parse(source: str, filename: str, first_line: int = 1) -> ast.Module:
     Indented source, as ``inspect.getsource`` gives it, is taken as it is.
     """
     blank = "\n" * (first_line - 1)
-    if not _indented(source):
+    if not is_indented(source):
         return ast.parse(blank + source, filename)
     # Text is not dedented, since that would change strings that span lines.
     tree = ast.parse(blank[1:] + "if 1:\n" + source, filename)
@@ -121,7 +121,7 @@ def definition(
     filename, first_line
         Where the source is from; tracebacks name them.
     drop_decorators : int
-        How many of the outermost decorators of the last function to leave out.
+        How many of the outermost decorators of the last function or class to leave out.
     future : bool
         Whether ``from __future__ import annotations`` is in force around it.
     around : Around, optional
@@ -129,7 +129,8 @@ def definition(
     """
     tree = parse(source, filename, first_line)
     if drop_decorators:
-        function = [node for node in tree.body if isinstance(node, _FUNCTIONS)][-1]
+        decorated = (*_FUNCTIONS, ast.ClassDef)
+        function = [node for node in tree.body if isinstance(node, decorated)][-1]
         del function.decorator_list[:drop_decorators]
     if around is not None:
         around.put(tree)
@@ -250,7 +251,8 @@ def _compile(tree: ast.Module, filename: str, future: bool) -> types.CodeType:
     return code
 
 
-def _indented(source: str) -> bool:
+def is_indented(source: str) -> bool:
+    """Whether source is from inside of something: its first line of code is indented."""
     for line in source.splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
             return line[0] in " \t"

@@ -71,7 +71,7 @@ def load(
             job = function
     if job is None:
         raise ValueError("the payload holds no job function")
-    maker.finish()
+    maker.finish(payload["values"])
     hooks.sort(key=lambda pair: pair[0])
     return Loaded(module, job, [function for _, function in hooks])
 
@@ -80,7 +80,8 @@ def _value(name: str, data: bytes) -> Any:
     try:
         return codec.loads(data)
     except codec.CodecError as error:
-        raise codec.CodecError("%s: %s" % (name, error)) from error
+        message = "%s, which the job was given, can't be read here: %s" % (name, error)
+        raise codec.CodecError(message) from error
 
 
 def _import(statement: str, namespace: Dict[str, Any]) -> None:

@@ -116,3 +116,8 @@ def _inodes(port: int, proto: str) -> Set[str]:
             if listening and int(row[1].rpartition(":")[2], 16) == port:
                 found.add("socket:[%s]" % row[9])
     return found
+
+
+def prefixes(paths: Optional[Dict[str, str]]) -> Dict[str, str]:
+    """Return the variables that tell a job's web servers their paths in Jupyter, by port names."""
+    return {"CHUTE_PORT_%s_PREFIX" % name.upper(): path for name, path in (paths or {}).items()}

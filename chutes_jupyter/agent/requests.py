@@ -37,7 +37,7 @@ from .history import History
 from .installed import Installed
 from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .modules import ModuleError, ModuleStore
-from .sending import LARGE, Digest, Listed, send
+from .sending import LARGE, Digest, Listed, hash_before, send
 from .template import TemplateDied, Templates
 
 Pair = Tuple[Dict[str, Any], bytes]
@@ -148,9 +148,8 @@ class Requests:
     def _hello(self, header: Header, body: bytes) -> Answer:
         # Nobody else ends what lost all its keepers, and it may hold a GPU.
         warden.sweep(self.root)
-        if "warm" in header:
-            self._warm_up(header["warm"])
         return {
+            "jobs_python": self._warm_up(header["warm"]) if "warm" in header else None,
             "protocol": wire.PROTOCOL,
             "agent": self._hash,
             "python": sys.executable,
@@ -163,14 +162,15 @@ class Requests:
             "platform": sys.platform,
         }, b""
 
-    def _warm_up(self, kind: Dict[str, Any]) -> None:
-        """Start the interpreter that the client's jobs will need, without waiting for it."""
+    def _warm_up(self, kind: Dict[str, Any]) -> Optional[str]:
+        """Start the interpreter of the client's jobs without waiting for it; return its version."""
         env = kind.get("env") or {}
         try:
             interpreter = self._interpreter(kind.get("python"), env)
         except Refused:
-            return  # the submit that needs it will say so
+            return None  # the submit that needs it will say so
         self._templates.get(interpreter["executable"], env)
+        return interpreter["version"]
 
     def _info(self, header: Header, body: bytes) -> Answer:
         facts = dict(gpu.host_facts())
@@ -244,9 +244,10 @@ class Requests:
 
     def _find_modules(self, header: Header) -> Answer:
         env = header.get("env") or {}
-        executable = self._interpreter(header.get("python"), env)["executable"]
-        missing = self._installed.missing(executable, env, header["names"])
-        return {"missing": missing, "executable": executable}, b""
+        found = self._interpreter(header.get("python"), env)
+        missing = self._installed.missing(found["executable"], env, header["names"])
+        fields = {"executable": found["executable"], "version": found["version"]}
+        return dict(fields, missing=missing), b""
 
     def _missing(self, header: Header) -> Answer:
         return {"missing": self._modules.missing(header["hashes"])}, b""
@@ -455,8 +456,13 @@ class Requests:
         if not log.terminal or not os.path.exists(path):
             return {"state": log.state, "has_value": False}, b""
         fields = {"state": log.state, "has_value": True}
+        status = os.stat(path)
+        if status.st_size > header.get("limit", status.st_size):
+            # Too large for where it was asked: it is fetched like a file.
+            return dict(fields, size=status.st_size, mtime_ns=status.st_mtime_ns, large=True), b""
         result = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by send
-        pieces = send(result, 0, hashlib.sha256())
+        offset = int(header.get("offset", 0))
+        pieces = send(result, offset, hash_before(result, offset))
         return ((dict(fields, **extra), data) for extra, data in pieces)
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import types
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from . import codec
 from .bodies import FACTORY, Around, cell_function, definition
 
 #: How the names begin that the client makes up for what has none.
 HIDDEN = "__chute_part_"
+#: Values of so many bytes are looked at once more when everything is made.
+_RESTORED = 1 << 20
 
 
 class Maker:
@@ -30,6 +33,8 @@ class Maker:
         self._cells: Dict[str, Any] = {}
         #: What is to be done when there is a value of a hidden name.
         self._waiting: List[Tuple[str, Callable[[Any], None]]] = []
+        #: The classes on which attributes were set.
+        self._classes: List[Tuple[type, Dict[str, str]]] = []
 
     def make(self, unit: Dict[str, Any]) -> Any:
         """Make one unit, and return what it defines."""
@@ -39,11 +44,35 @@ class Maker:
         self._settle()
         return value
 
-    def finish(self) -> None:
-        """Take the hidden names out of the module."""
+    def finish(self, values: Dict[str, bytes]) -> None:
+        """Let everything be as it was there, and take the hidden names out of the module.
+
+        Class statements and decorators have run once more, and what they count or list would be
+        there twice.
+        """
         self._settle()
+        for name, data in values.items():
+            if len(data) <= _RESTORED and name in self._names:
+                self._restore(name, data)
+        for owner, sets in self._classes:
+            for attribute, hidden in sets.items():
+                if hidden in self._names:
+                    setattr(owner, attribute, self._names[hidden])
         for name in [name for name in self._names if name.startswith(HIDDEN)]:
             del self._names[name]
+
+    def _restore(self, name: str, data: bytes) -> None:
+        value = self._names[name]
+        try:
+            if codec.dumps(value) == data:
+                return
+        except codec.CodecError:  # something was put into it
+            pass
+        fresh = codec.loads(data)
+        if type(value) is type(fresh) and hasattr(fresh, "clear"):
+            refill(value, fresh)  # others have it too
+        else:
+            self._names[name] = fresh
 
     def _settle(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -56,7 +85,13 @@ class Maker:
     def _pickled(self, unit: Dict[str, Any]) -> Any:
         from .unpickle import unpickle
 
-        return unpickle(unit["data"], self._names, unit["shown"])
+        value = unpickle(unit["data"], self._names, unit["shown"])
+        if not unit.get("fill"):
+            return value
+        # Others have it already, from when it was empty.
+        target = self._names[unit["name"]]
+        refill(target, value)
+        return target
 
     def _run(self, unit: Dict[str, Any]) -> Any:
         source, filename, first_line = unit["source"], unit["filename"], unit["first_line"]
@@ -76,8 +111,11 @@ class Maker:
         else:
             exec(code, self._names)  # noqa: S102  # running the person's code is the job
             value = self._names[defined]
-        for attribute, hidden in unit.get("sets", {}).items():
+        sets = unit.get("sets", {})
+        for attribute, hidden in sets.items():
             self._later(hidden, _setter(value, attribute))
+        if sets and isinstance(value, type):
+            self._classes.append((value, sets))
         if unit.get("cell") or defined != name:
             # The cell's function has no name in the kernel, and a function that the notebook
             # knows by another name must not take that of another one.
@@ -125,6 +163,12 @@ class Maker:
 
     def _later(self, hidden: str, use: Callable[[Any], None]) -> None:
         self._waiting.append((hidden, use))
+
+
+def refill(target: Any, value: Any) -> None:
+    """Give a dict, a list or the like what another one has in it, and nothing else."""
+    target.clear()
+    (target.extend if hasattr(target, "extend") else target.update)(value)
 
 
 def _around(unit: Dict[str, Any], defined: str) -> Any:

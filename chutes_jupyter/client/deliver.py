@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chutes_jupyter import prefixes
+from chutes_jupyter.client.interpreter import lacks
 from chutes_jupyter.errors import (
     ChuteError,
     ConnectFailed,
@@ -15,9 +17,10 @@ from chutes_jupyter.errors import (
     LoginFailed,
     RequestRefused,
 )
+from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.nodes import too_few
-from chutes_jupyter.preflight import lacking, packages_for
-from chutes_jupyter.replies import Info, MissingFiles, MissingModules, Submitted, parse
+from chutes_jupyter.preflight import lacking, perhaps_lacking
+from chutes_jupyter.replies import Info, MissingFiles, Submitted, parse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -37,6 +40,8 @@ _HASHES_AT_ONCE = 2000
 _PATIENCE = 300.0
 #: How often a connection may break before anything of the submit was sent.
 _TRIES = 3
+#: So many places of a syntax that is too new are told.
+_PLACES = 3
 
 
 #: What the worker calls a job that was ended before it arrived, and as what that was.
@@ -83,8 +88,8 @@ class Submission:
         What the person should read.
     files : mapping
         The files of the person's own modules that it needs, by their hashes.
-    installed : frozenset of str
-        The modules that the worker's interpreter must have.
+    needs : Needs
+        What the worker's interpreter must have.
     sent : tuple of Item
         What the payload and the files are, for whoever shows it.
     """
@@ -94,7 +99,7 @@ class Submission:
     node_selector: NodeSelector | None = None
     notices: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
-    installed: frozenset[str] = frozenset()
+    needs: Needs = NOTHING
     sent: tuple[Item, ...] = ()
 
 
@@ -132,6 +137,8 @@ class Delivery:
         self._session, self._live, self._submission = session, live, submission
         #: Whether the worker may have the job.
         self.sent = False
+        #: How many bytes go ahead of it, and how many of them are there.
+        self._total = self._gone = 0
 
     async def run(self) -> Submitted:
         """Deliver the job.
@@ -153,6 +160,7 @@ class Delivery:
                     raise Withdrawn(_WITHDRAWN[error.code]) from error
                 raise Undeliverable(str(error)) from error
             except ChuteError as error:
+                self._live.set(carried="")
                 if not self.sent and not (tries < _TRIES and self._passes(error)):
                     raise Undeliverable(str(error)) from error
                 self._live.set(trouble=str(error))
@@ -179,16 +187,22 @@ class Delivery:
         await self._session.link(self._trouble)
         self._trouble(None)
         await self._check_needs()
-        await self._check_modules()
-        await self._send_files()
-        if len(payload) > STAGED:
+        await self._check_interpreter()
+        files = await self._missing_files()
+        staged = len(payload) if len(payload) > STAGED else 0
+        self._total = staged + sum(len(self._submission.files[each]) for each in files)
+        self._gone = 0
+        await _some_at_once(partial(self._send_file, each) for each in files)
+        if staged:
             await self._stage(payload)
             payload = b""
+        self._live.set(carried="")
         if self._live.cancel_asked:
             await self._withdraw()
         link = await self._session.link()
         self.sent = True
-        reply = await link.request("submit", payload, patience=_PATIENCE, spec=spec.to_json())
+        told = {**spec.to_json(), "prefixes": prefixes.of(spec.id, spec.options.ports)}
+        reply = await link.request("submit", payload, patience=_PATIENCE, spec=told)
         return parse(Submitted, reply.header)
 
     async def _withdraw(self) -> None:
@@ -213,16 +227,17 @@ class Delivery:
         if notice:
             self._live.notice(notice)
 
-    async def _check_modules(self) -> None:
-        names = self._submission.installed
-        if not names or self.sent:
+    async def _check_interpreter(self) -> None:
+        if self.sent:
             return
         spec, worker = self._submission.spec, self._live.worker
-        missing, executable = await missing_modules(
-            self._session, names, spec.python, dict(spec.env)
-        )
-        if missing:
-            raise Undeliverable(lacking(spec.name, worker, missing, executable))
+        lack = await lacks(self._session, self._submission.needs, spec.python, spec.env)
+        if lack.syntax:
+            raise Undeliverable("\n".join(lack.syntax[:_PLACES]))
+        if lack.modules:
+            raise Undeliverable(lacking(spec.name, worker, lack.modules, lack.executable))
+        if lack.perhaps:
+            self._live.notice(perhaps_lacking(worker, lack.perhaps))
 
     async def _stage(self, payload: bytes) -> None:
         """Send the payload ahead; several pieces are under way, for lines with a long way."""
@@ -236,19 +251,25 @@ class Delivery:
                 offset=offset,
                 total=len(payload),
             )
+            self._told(len(payload[offset : offset + STAGED]))
 
         # The first alone: it makes the file.
         await send(0)
         await _some_at_once(partial(send, offset) for offset in range(STAGED, len(payload), STAGED))
 
-    async def _send_files(self) -> None:
-        """Send what the worker lacks of the person's modules."""
+    def _told(self, sent: int) -> None:
+        self._gone += sent
+        self._live.carry("on its way to the worker", self._gone, self._total)
+
+    async def _missing_files(self) -> list[str]:
+        """Return what the worker lacks of the person's modules, by its hashes."""
         hashes = sorted(self._submission.files)
+        missing: list[str] = []
         for start in range(0, len(hashes), _HASHES_AT_ONCE):
             some = hashes[start : start + _HASHES_AT_ONCE]
             reply = await self._session.request("modules", hashes=some)
-            missing = set(parse(MissingFiles, reply.header).missing) & set(some)
-            await _some_at_once(partial(self._send_file, each) for each in sorted(missing))
+            missing += set(parse(MissingFiles, reply.header).missing) & set(some)
+        return sorted(missing)
 
     async def _send_file(self, sha256: str) -> None:
         data = self._submission.files[sha256]
@@ -262,18 +283,7 @@ class Delivery:
                 offset=offset,
                 total=len(data),
             )
-
-
-async def missing_modules(
-    session: Session, names: Iterable[str], python: str | None, env: Mapping[str, str]
-) -> tuple[dict[str, str], str]:
-    """Return which modules a worker's interpreter lacks, each with its package, and its path."""
-    wanted = sorted(names)
-    reply = await session.request("installed", names=wanted, python=python, env=dict(env))
-    found = parse(MissingModules, reply.header)
-    missing = set(found.missing) & set(wanted)  # a worker may name what it likes
-    packages = await asyncio.to_thread(packages_for, missing) if missing else {}
-    return packages, found.executable
+            self._told(len(data[offset : offset + STAGED]))
 
 
 async def _some_at_once(sends: Iterable[Callable[[], Awaitable[None]]]) -> None:

@@ -19,6 +19,7 @@ from chutes_jupyter.client.doors import Doors
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
 from chutes_jupyter.client.readings import Reader
+from chutes_jupyter.client.results import Result, bring
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
 from chutes_jupyter.models import TERMINAL
@@ -305,6 +306,20 @@ class Follower:
         self.live.end_here(state, reason)
         await self._records.settle(self.live)
 
+    # -- what it returned -------------------------------------------------------------
+
+    async def bring_result(self, form: str, limit: int | None) -> Result | None:
+        """Return what the job returned; see `bring`."""
+        return await bring(
+            self.live,
+            self.control,
+            self.bulk,
+            form,
+            folder=self._folder,
+            executor=self._executor,
+            limit=limit,
+        )
+
     # -- cancelling -------------------------------------------------------------------
 
     async def cancel(self) -> None:
@@ -355,7 +370,7 @@ class Follower:
         live = self.live
         mirror = Mirror(
             JobOutputs(live, self.control, self.bulk),
-            self._place,
+            self.place,
             self._executor,
             limit=self._limit,
             label=live.label,
@@ -365,7 +380,7 @@ class Follower:
         live.list_files = mirror.list_files
         await mirror.run(again=again)
 
-    def _place(self) -> MirrorFolder:
+    def place(self) -> MirrorFolder:
         """Return the folder, and note where it is (in a thread)."""
         folder = self._folder()
         self._records.place(self.live, folder.path)

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
 from chutes_jupyter.client.census import PATIENCE, Census
-from chutes_jupyter.client.deliver import missing_modules
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
+from chutes_jupyter.client.folders import output_folder
 from chutes_jupyter.client.follow import Follower
+from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
+from chutes_jupyter.client.results import Result
 from chutes_jupyter.client.session import AbsentSession, Session
 from chutes_jupyter.client.tunnels import Tunnels
 from chutes_jupyter.config import Settings, Worker, Workers
 from chutes_jupyter.errors import (
-    AgentFailed,
     ChuteError,
     ConnectionLost,
     JobNotFound,
     RequestRefused,
-    ResultError,
     UnknownWorker,
 )
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
+from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from chutes_jupyter.client.deliver import Submission
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.doorway import DoorFolder
+    from chutes_jupyter.needs import Needs
     from chutes_jupyter.places import Place
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
-_MAX_RESULT = 4 * 1024**3
-#: Beside what else the outputs of a job may lie; see `_notebook_folder`.
-_NOTEBOOKS = {".ipynb", ".py"}
 
 
 @dataclass(frozen=True)
@@ -188,18 +184,30 @@ class JobClient:
         known = follower is not None and follower.live.event > record.event
         return follower.live.record() if follower is not None and known else record
 
-    async def discover(self, *, whole: bool = False) -> list[str]:
-        """Record the jobs of every worker; return the workers that did not answer, and why.
+    def follower(self, live: Live) -> Follower:
+        """Return who follows a job of this client."""
+        return self._followers[live.id]
 
-        Parameters
-        ----------
-        whole : bool
-            Every job, also those that the store should have by now.
+    def followed(self, job: str) -> Live | None:
+        """Return a job that is or was followed here, by its whole id."""
+        found = self._followers.get(job)
+        return found.live if found is not None and found.started else None
+
+    async def discover(
+        self, *, whole: bool = False, workers: Sequence[Worker] | None = None
+    ) -> list[str]:
+        """Record the jobs of some workers, or of all; return who did not answer, and why.
+
+        With `whole` every job, also those that the store should have by now.
         """
-        workers = list(Workers.load())
-        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in workers))
-        self.silent = {w.name: why for w, why in zip(workers, answers, strict=True) if why}
-        return [f"{name} ({why})" for name, why in self.silent.items()]
+        asked = list(Workers.load()) if workers is None else workers
+        answers = await asyncio.gather(*(self._ask_for_jobs(each, whole) for each in asked))
+        silent = {} if workers is None else dict(self.silent)
+        for worker, why in zip(asked, answers, strict=True):
+            silent.pop(worker.name, None)
+            silent |= {worker.name: why} if why else {}
+        self.silent = silent
+        return [f"{each.name} ({silent[each.name]})" for each in asked if each.name in silent]
 
     async def _ask_for_jobs(self, worker: Worker, whole: bool) -> str | None:
         control, _ = self._session(worker)
@@ -258,7 +266,7 @@ class JobClient:
             )
         )
 
-    async def value(self, live: Live) -> bytes | bytearray | None:
+    async def value(self, live: Live) -> Result | None:
         """Return the result's bytes once the job has ended; None if there are none."""
         await live.until(lambda: live.has_value is not None or live.broken is not None)
         return await self.result(live) if live.has_value else None
@@ -341,7 +349,7 @@ class JobClient:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
 
-    async def result(self, live: Live, form: str = "codec") -> bytes | bytearray | None:
+    async def result(self, live: Live, form: str = "codec") -> Result | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
 
         With the form ``pickle`` it is what the worker pickled: `trusted` alone may read that.
@@ -351,34 +359,8 @@ class JobClient:
         ResultError
             If it is too large to be held here.
         """
-        control = self._followers[live.id].control
-        while True:
-            await control.patient_link(lambda reason: live.set(trouble=reason))
-            try:
-                return await self._read_result(control, live, form)
-            except ConnectionLost as error:
-                live.set(trouble=str(error))
-
-    async def _read_result(self, control: Session, live: Live, form: str) -> bytearray | None:
-        digest = hashlib.sha256()
-        # Not a list: in pieces of a byte each, it would be many times as large.
-        value = bytearray()
-        async with control.stream("result", job=live.id, form=form) as frames:
-            async for reply in frames:
-                if not reply.header.get("has_value"):
-                    return None
-                value += reply.body
-                if len(value) > _MAX_RESULT:
-                    raise ResultError(
-                        f"The result of {live.label} is over {_MAX_RESULT // 1024**3} GiB: "
-                        "write large values to files in output_dir."
-                    )
-                digest.update(reply.body)
-                if not reply.more:
-                    end = parse(ReadEnd, reply.header)
-                    if end.sha256 != digest.hexdigest():
-                        raise AgentFailed(f"The result of {live.label} arrived damaged.")
-        return value
+        limit = Settings.load().mirror_limit
+        return await self._followers[live.id].bring_result(form, limit)
 
     # -- workers ----------------------------------------------------------------------
 
@@ -400,17 +382,19 @@ class JobClient:
             raise ConnectionLost(f"The connection to {name!r} broke.")
         return WorkerInfo(worker, hello, parse(Info, reply.header))
 
-    async def missing_modules(self, name: str, modules: Iterable[str]) -> dict[str, str]:
-        """Return which modules a worker's interpreter lacks, each with its package."""
+    async def lacks(self, name: str, needs: Needs) -> Lack:
+        """Return what a worker's interpreter lacks for a job; see `lacks`."""
         worker = Workers.load().get(name)
         control, _ = self._session(worker)
-        return (await missing_modules(control, modules, worker.python, worker.env))[0]
+        await control.link()
+        return await lacks(control, needs, worker.python, worker.env)
 
     def _session(self, worker: Worker) -> tuple[Session, Session]:
         key = (worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            bulk = Session(worker, bulk=True, idle=_BULK_IDLE)
-            self._sessions[key] = (Session(worker), bulk)
+            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control.others, bulk.others = (bulk,), (control,)
+            self._sessions[key] = (control, bulk)
         return self._sessions[key]
 
     # -- our own ----------------------------------------------------------------------
@@ -441,11 +425,8 @@ class JobClient:
         self, record: JobRecord, ways: tuple[Session, Session], settings: Settings
     ) -> Follower:
         live = Live(record)
-        if live.output_dir is not None:
-            outputs = live.output_dir.parent
-        else:
-            outputs = settings.outputs_dir(_notebook_folder(record.notebook))
-            live.output_dir = outputs / live.label
+        live.output_dir = live.output_dir or output_folder(record, settings)
+        outputs = live.output_dir.parent
         follower = Follower(
             live,
             *ways,
@@ -475,17 +456,3 @@ class JobClient:
         await asyncio.gather(*(session.aclose() for session in sessions))
         self._executor.shutdown(wait=False)
         await asyncio.to_thread(self.store.close)
-
-
-def _notebook_folder(notebook: str | None) -> Path:
-    """Return the folder that a notebook lies in, or the present one where that is not known.
-
-    A worker may have made the name up, to have files written where it likes: only one that
-    is there counts.
-    """
-    if notebook:
-        path = Path(notebook)
-        with contextlib.suppress(OSError, ValueError):  # no name that this system knows
-            if path.is_absolute() and path.suffix in _NOTEBOOKS and path.is_file():
-                return path.parent
-    return Path.cwd()

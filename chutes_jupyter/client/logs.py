@@ -106,6 +106,16 @@ class LogStream:
         self._fast = False
         self._ahead: deque[_Asked] = deque()
 
+    @property
+    def offset(self) -> int:
+        """The place in the log behind what was returned."""
+        return self._offset
+
+    @property
+    def behind(self) -> int:
+        """How many bytes are known to follow."""
+        return max(0, self._size - self._offset)
+
     async def next(self) -> bytes | None:
         """Return the next bytes, or None at the end."""
         live = self._live
@@ -183,6 +193,13 @@ async def keep_tail(session: Session, live: Live) -> None:
             if piece.begin != offset:
                 kept = b""
             kept = (kept + piece.data)[-TAIL:]
+
+
+async def last_bytes(session: Session, live: Live, count: int) -> int:
+    """Return the offset at which the last so many bytes of a log begin."""
+    if not live.acknowledged:
+        return 0
+    return (await _ask(session, live, tail=count, wait=0.0)).head.offset
 
 
 async def last_lines(session: Session, live: Live, lines: int) -> int:

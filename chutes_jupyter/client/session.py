@@ -78,6 +78,8 @@ class Session:
     def __init__(self, worker: Worker, *, bulk: bool = False, idle: float | None = None) -> None:
         self.worker = worker
         self._bulk, self._idle = bulk, idle
+        #: Other ways to the same worker: where one gets through, the next try of these is worth it.
+        self.others: tuple[Session, ...] = ()
         self._way: _Way | None = None
         self._connecting: asyncio.Task[_Way] | None = None
         self._up = asyncio.Event()
@@ -160,6 +162,14 @@ class Session:
         if self._failures:
             self._failures = 0
             self._next_try = _now() + _FIRST_PAUSE * random.uniform(0.6, 1.4)  # noqa: S311
+            for other in self.others:
+                other._encourage()
+
+    def _encourage(self) -> None:
+        """Let the next try be made now: the worker was reached by another way."""
+        if not self._needs_login and not (self._way is not None and self._way.open):
+            self._next_try = _now()
+            self._up.set()
 
     async def _make_way(self) -> _Way:
         connection = await transport_for(self.worker).connect(bulk=self._bulk)

@@ -72,7 +72,6 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
 
 
 def _add_run(verbs: Any, *, notebook: bool) -> None:
-    what = "a job function of this notebook" if notebook else "FILE.py:NAME, or FILE.py with one"
     parser = verbs.add_parser(
         "run",
         help="submit a job function",
@@ -80,7 +79,7 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
         "worker has the job.",
         epilog=_run_examples(parser_prog=verbs._prog_prefix, notebook=notebook),
     )
-    parser.add_argument("function", metavar="NAME" if notebook else "FILE.py:NAME", help=what)
+    _add_function(parser, notebook=notebook)
     values = "Python literals" + (", $variable or {expression}" if notebook else "")
     parser.add_argument("data", nargs="*", metavar="key=value", help=f"job data: {values}")
     parser.add_argument("--worker", metavar="NAME", help="where it runs, if not where it says")
@@ -102,6 +101,11 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
     add_names(parser)
 
 
+def _add_function(parser: argparse.ArgumentParser, *, notebook: bool) -> None:
+    what = "a job function of this notebook" if notebook else "FILE.py:NAME, or FILE.py with one"
+    parser.add_argument("function", metavar="NAME" if notebook else "FILE.py:NAME", help=what)
+
+
 def add_names(parser: argparse.ArgumentParser) -> None:
     """Add the options that let names travel which look like credentials."""
     parser.add_argument(
@@ -121,14 +125,13 @@ def add_names(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(verbs: Any, *, notebook: bool) -> None:
-    what = "a job function of this notebook" if notebook else "FILE.py:NAME, or FILE.py with one"
     parser = verbs.add_parser(
         "check",
         help="list what a job would take along",
         description="List what a job would take along, with sizes, and what stands in its way: "
         "what can't travel, and modules that the worker lacks. Nothing is started.",
     )
-    parser.add_argument("function", metavar="NAME" if notebook else "FILE.py:NAME", help=what)
+    _add_function(parser, notebook=notebook)
     parser.add_argument("--worker", metavar="NAME", help="where it would run")
     add_names(parser)
 
@@ -327,20 +330,19 @@ def _add_worker_verbs(verbs: Any) -> None:
         description="Log in to a worker that asks: for the passphrase of your key, a password or "
         "a one-time code. It holds for all your notebooks and terminals on this machine.",
     )
-    login.add_argument("name", metavar="NAME", help="which worker")
     test = verbs.add_parser(
         "test",
         help="connect to a worker and say what it has",
         description="Connect to a worker, and say what it has and what is missing.",
     )
-    test.add_argument("name", metavar="NAME", help="which worker")
     _add_accept_key(test)
     remove = verbs.add_parser(
         "remove",
         help="forget a worker",
         description="Forget a worker; its jobs go on, and their folders stay there.",
     )
-    remove.add_argument("name", metavar="NAME", help="which worker")
+    for parser in (login, test, remove):
+        parser.add_argument("name", metavar="NAME", help="which worker")
 
 
 def _add_accept_key(parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ def meet(worker: Worker, here: Surroundings) -> None:
     """
     for _ in range(_MOST_KEYS):
         try:
-            unknown = portal.call(_unknown_key, worker)
+            unknown = portal.call(unknown_key, worker)
             if unknown is None or not _is_accepted(unknown, worker, here):
                 return
             portal.call(accept_host_key, worker, unknown.fingerprint)
@@ -53,7 +53,7 @@ def meet(worker: Worker, here: Surroundings) -> None:
         here.say(f"The key of {unknown.host} is accepted.")
 
 
-async def _unknown_key(worker: Worker) -> UnknownHostKey | None:
+async def unknown_key(worker: Worker) -> UnknownHostKey | None:
     """Connect; return what there is to say of the first key on the way that is not known."""
     try:
         connection = await transport_for(worker).connect()

@@ -117,8 +117,9 @@ def test(arguments: argparse.Namespace, here: Surroundings) -> None:
     if arguments.accept_key:
         accept(worker, arguments.accept_key, here)
     from chutes_jupyter.commands.doctor import examine
+    from chutes_jupyter.commands.doctor.report import Report
 
-    failed = portal.call(examine, worker, here)
+    failed = portal.call(examine, worker, Report(here))
     if failed:
         raise WorkerError(
             f"Worker {worker.name} can't take jobs as it is: see {', '.join(failed)} above."

@@ -7,29 +7,25 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
 from IPython.display import display
 
-from chutes_jupyter.commands import tables
 from chutes_jupyter.errors import ChuteError
-from chutes_jupyter.kernel import render
-from chutes_jupyter.kernel.logtail import MAX_LINES, shown
-from chutes_jupyter.kernel.view import View
-from chutes_jupyter.models import TERMINAL
+from chutes_jupyter.kernel import answers, ending, view
+from chutes_jupyter.kernel.keeper import Keeper
+from chutes_jupyter.kernel.pour import Pour
+from chutes_jupyter.kernel.widget import PanelWidget, answer_while_busy, on_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chutes_jupyter.job import Job
 
-#: The shortest time between two updates, in seconds.
-PAUSE = 0.2
-#: How often the elapsed time moves while nothing else does.
-TICK = 1.0
-
-_PARTS = ("head", "bar", "log", "ports", "files", "sent", "notices", "ending")
-#: The states in which there is nothing to cancel any more.
-_ENDING = TERMINAL | {"cancelling", "collecting"}
+#: The shortest time between two updates, in seconds; with the log's that is a dozen a second.
+PAUSE = 0.3
+#: How often a panel that has nothing new says that it lives, in seconds.
+BEAT = 5.0
+#: The shortest time between two listings of the files, in seconds.
+FILES_PAUSE = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -37,65 +33,66 @@ _log = logging.getLogger(__name__)
 class Panel:
     """The live panel of one job.
 
-    Widgets are made by the caller's thread, the kernel's main one. Afterwards only traits are
-    set, and those from the panel's own thread and from the one that a click arrives on: what
-    is printed or displayed from there would end up under whichever cell runs.
+    The widget is made by the caller's thread, the kernel's main one. Afterwards only traits are
+    set and messages sent, from the panel's own thread, the background one, and those that the
+    front end's messages arrive on: what is printed or displayed from there would end up under
+    whichever cell runs.
 
     Parameters
     ----------
     job : Job
         What to show.
     log : bool
-        Whether to show the end of its log.
+        Whether its log is open at first.
     """
 
     def __init__(self, job: Job, *, log: bool = True) -> None:
-        self._job, self._with_log = job, log
+        self._job = job
         self._changed = threading.Event()
         self._lock = threading.Lock()
-        self._cancel_sent = False
-        self._fault = ""
-        self._value: str | None = None
-        self._end_of_log: str | None = None
-        self._record: Any = None
-        self._parts = {name: widgets.HTML() for name in _PARTS}
-        self._cancel = widgets.Button(description="Cancel", tooltip=f"Cancel {job.label}")
-        self._cancel.on_click(self._clicked)
-        _answer_while_busy(self._cancel)
-        self.widget = self._arranged()
-        self._update()
-
-    def _arranged(self) -> widgets.VBox:
-        parts = self._parts
-        parts["head"].add_class("chutes-head")
-        top = widgets.HBox([parts["head"], self._cancel]).add_class("chutes-top")
-        # The box around the log scrolls: it stays while the text in it is replaced, and so
-        # does the place to which the person has scrolled.
-        log_box = widgets.Box([parts["log"]]).add_class("chutes-log-box")
-        self._log_box = log_box
-        style = widgets.HTML(render.STYLE).add_class("chutes-style")
-        below = [parts[name] for name in ("ports", "files", "sent", "notices", "ending")]
-        children = [style, top, parts["bar"], log_box, *below]
-        return widgets.VBox(children).add_class("chutes-panel")
+        self._extra: dict[str, Any] = {
+            "cancel_sent": False, "fault": "", "value": None, "traceback": "", "withheld": None
+        }  # fmt: skip
+        self._files_at = 0.0
+        #: When each display that was sent was made.
+        self._displayed: dict[int, float] = {}
+        self._record = Keeper(job)
+        self.widget = PanelWidget(
+            job={**view.facts(job), **self._extra},
+            ports=view.ports(job),
+            files=view.files(job),
+            progress=view.progress(job._live.readings),
+            metrics=view.metrics(job._live.readings),
+            usage=view.usage(job._live.readings),
+            opened="log" if log else "",
+        )
+        self._pour = Pour(job._live, self._send)
+        answer_while_busy(self.widget)
+        on_message(self.widget, self._asked)
 
     def show(self) -> None:
-        """Display the panel, and below it the record that is saved with the notebook."""
+        """Display the panel, and with it the record that is saved with the notebook."""
         show: Callable[..., Any] = display  # IPython's has no types
         show(self.widget)
-        self._record = show(_Record(View.of(self._job).summary), display_id=True)
+        self._record.show()
         self._start(self._follow)
 
-    def _start(self, function: Callable[[], None]) -> None:
+    def _start(self, function: Callable[..., None], *args: Any) -> None:
         name = f"chutes_jupyter panel {self._job.label}"
-        threading.Thread(target=function, name=name, daemon=True).start()
+        threading.Thread(target=function, args=args, name=name, daemon=True).start()
+
+    # -- what the front end is told ---------------------------------------------------
 
     def _follow(self) -> None:
         """Keep the panel up to date until the job and its files are there."""
-        unsubscribe = self._job.subscribe(self._changed.set)
+        unsubscribe = self._job.subscribe(self._changed.set, tail=False)
         try:
-            while not self._update().over:
+            while not view.over(self._job):
+                self._update()
+                self._record.renew()
                 time.sleep(PAUSE)
-                self._changed.wait(TICK - PAUSE)
+                if not self._changed.wait(BEAT - PAUSE):
+                    self._send({"beat": True, "elapsed": self._job.elapsed})
                 self._changed.clear()
             self._finish()
         except Exception:  # noqa: BLE001  # a fault of the panel must not vanish with its thread
@@ -104,93 +101,85 @@ class Panel:
             unsubscribe()
 
     def _finish(self) -> None:
-        """Show what is known only now: the log's very end, and what the function returned."""
-        self._record.update(_Record(self._update().summary))
+        """Show what is known only now: what the function returned, or raised."""
+        self._update(whole=True)
         try:
-            if self._with_log:
-                self._end_of_log = "".join(self._job.logs(follow=True, tail=MAX_LINES))
-            value = self._job.value
-            self._value = self._job.withheld if value is None else tables.value(value)
+            self._extra.update(ending.of(self._job))
         except ChuteError as error:
-            self._fault = str(error)
-        self._update()
+            self._extra["fault"] = str(error)
+        self._update(whole=True)
+        view.settle(self._changed, lambda: self._update(whole=True))
+        self._record.finish(self._extra["value"])
 
-    def _update(self) -> View:
-        """Set what changed, and return what was seen."""
-        view = View.of(self._job)
+    def _update(self, *, whole: bool = False) -> None:
+        """Set the traits that differ."""
+        job, widget, now = self._job, self.widget, time.monotonic()
+        known = job._readings()
+        with self._lock, widget.hold_sync():
+            facts = {**view.facts(job), **self._extra}
+            if whole or _news(facts, widget.job):
+                widget.job = facts
+            widget.ports = view.ports(job)
+            widget.progress = view.progress(known)
+            widget.metrics = view.metrics(known)
+            widget.usage = view.usage(known)
+            if whole or now - self._files_at >= FILES_PAUSE:
+                self._files_at = now
+                widget.files = view.files(job)
+        self._send_displays()
+
+    def _send_displays(self, *, again: bool = False) -> None:
+        found = self._job._live.readings.displays
         with self._lock:
-            for name, html in self._pieces(view).items():
-                # Traits send only what differs from before.
-                self._parts[name].value = html
-            self._log_box.layout.display = None if self._parts["log"].value else "none"
-            self._set_button(view)
-        return view
+            before = {} if again else self._displayed
+            self._displayed = {each.number: each.at for each in found}
+        for each in found:
+            if before.get(each.number) != each.at:
+                self._send({"display": view.shown(each)})
 
-    def _pieces(self, view: View) -> dict[str, str]:
-        clock = render.clock(view.state, view.elapsed, view.timeout)
-        return {
-            "head": render.head(view.state, view.label, view.worker, clock, view.reason),
-            "bar": render.bar(view.state, view.elapsed, view.timeout),
-            "log": render.log(self._log_text(view)),
-            "ports": render.ports(view.ports),
-            "files": render.files(view.files, view.folder),
-            "sent": render.sent(view.sent),
-            "notices": render.notices(view.notices, (view.trouble, view.outputs, self._fault)),
-            "ending": render.ending(view.state, view.reason, self._value),
-        }
+    def _send(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
+        self.widget.send(content, buffers)
 
-    def _log_text(self, view: View) -> str:
-        if not self._with_log:
-            return ""
-        return view.log if self._end_of_log is None else shown(self._end_of_log)
+    # -- what the front end asks ------------------------------------------------------
 
-    def _set_button(self, view: View) -> None:
-        # What was clicked is said at once; that it happens, once the worker confirmed it.
-        word = "Cancel"
-        if view.state == "cancelling":
-            word = "Cancelling…"
-        elif self._cancel_sent and view.state not in _ENDING:
-            word = "Cancel sent" if not view.trouble else "Cancel waits"
-        self._cancel.description = word
-        self._cancel.disabled = self._cancel_sent or view.state in _ENDING
+    def _asked(self, message: dict[str, Any]) -> None:
+        """Take a message, on whatever thread; nothing here waits."""
+        act = message.get("do")
+        name = str(message.get("view"))[:64]
+        if act == "log":
+            self._pour.start(name, _offset(message.get("begin")), _offset(message.get("earlier")))
+        elif act == "pause":
+            self._pour.stop(name)
+        elif act == "ready":
+            self._send({"beat": True, "elapsed": self._job.elapsed})
+            self._send_displays(again=True)
+        elif isinstance(act, str):
+            self._send({"re": message.get("id"), "heard": True})
+            if act == "cancel":
+                self._say(cancel_sent=True, fault="")
+            self._start(self._answer, act, message)
 
-    def _clicked(self, _button: widgets.Button) -> None:
-        with self._lock:
-            if self._cancel_sent:
-                return
-            self._cancel_sent, self._fault = True, ""
-        self._update()
-        # A worker that can't be reached keeps this waiting: not on the thread of all clicks.
-        self._start(self._send_cancel)
-
-    def _send_cancel(self) -> None:
+    def _answer(self, act: str, message: dict[str, Any]) -> None:
+        number = message.get("id")
         try:
-            self._job.cancel(timeout=None)
-        except ChuteError as error:
-            with self._lock:
-                self._cancel_sent, self._fault = False, f"Not cancelled: {error}"
-        self._update()
+            body = answers.answer(self._job, act, message)
+        except (ChuteError, OSError) as error:
+            if act == "cancel":
+                self._say(cancel_sent=False)
+            self._send({"re": number, "problem": answers.problem(error)})
+        else:
+            self._send({"re": number, "body": body})
+
+    def _say(self, **extra: Any) -> None:
+        self._extra.update(extra)
+        self._update(whole=True)
 
 
-class _Record:
-    """One line, as plain text and HTML: what a reopened notebook still shows of a job."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        return render.record(self.text)
+def _offset(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
 
 
-def _answer_while_busy(widget: widgets.Widget) -> None:
-    """Let a widget's clicks arrive while a cell runs.
-
-    ipykernel 7.4 sends a comm's messages back to the shell that last published on it: for a
-    widget made by a cell that is the main shell, which is busy. `default` is the subshell on
-    which the front end sent the click.
-    """
-    if hasattr(widget.comm, "_reply_subshell_for"):
-        widget.comm._reply_subshell_for = lambda _data, default: default
+def _news(facts: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether there is more to tell than that time passes, which the front end knows."""
+    passing = ("elapsed", "confirmed")
+    return any(before.get(name) != value for name, value in facts.items() if name not in passing)

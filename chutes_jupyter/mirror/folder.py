@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import threading
@@ -115,6 +116,10 @@ class MirrorFolder:
             shutil.rmtree(self._own, ignore_errors=True)
         return True
 
+    def beside(self, name: str) -> Path:
+        """Return where something of ours lies that belongs to the job, and is no output."""
+        return self._own / name
+
     @staticmethod
     def known(path: Path) -> bool:
         """Whether an earlier mirror has put anything into this folder."""
@@ -158,6 +163,12 @@ class MirrorFolder:
         """Read again what is in place; another process may have worked here."""
         self.placed.clear()
         self._load()
+
+    def learn(self) -> None:
+        """Take over what another process has put in place meanwhile, without the lock."""
+        known = dict(self.placed)
+        self._load()
+        self.placed.update(known)
 
     # -- one process at a time --------------------------------------------------------
 
@@ -232,6 +243,10 @@ class MirrorFolder:
     def partial(self, entry: Entry) -> PartialFile:
         """Return the file on its way for this version of an entry."""
         return PartialFile(self._partial / self.partial_name(entry))
+
+    def apart(self) -> PartialFile:
+        """Return a file on its way that no other process knows of."""
+        return PartialFile(self._own / f"now-{secrets.token_hex(8)}")
 
     @staticmethod
     def partial_name(entry: Entry) -> str:
@@ -363,10 +378,12 @@ class PartialFile:
     ----------
     path : Path
         Where it lies; its name says which version of which file it is.
+    mode : int
+        Who may read it, where it is made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mode: int = 0o666) -> None:
+        self.path, self._mode = path, mode
         self.size = 0
         self._file: IO[bytes] | None = None
         self._whole = hashlib.sha256()
@@ -395,7 +412,7 @@ class PartialFile:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _NOFOLLOW
-            self._file = os.fdopen(os.open(self.path, flags, 0o666), "wb", buffering=0)
+            self._file = os.fdopen(os.open(self.path, flags, self._mode), "wb", buffering=0)
         for piece in pieces:
             view = memoryview(piece)
             while view:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
 from chutes_jupyter.mirror import room
-from chutes_jupyter.mirror.fetch import Changed, Fetch
+from chutes_jupyter.mirror.fetch import Changed, Output
 from chutes_jupyter.mirror.room import NoRoom, is_full
 from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snapshot, Source
 from chutes_jupyter.replies import Entry, path_fault
@@ -264,6 +264,8 @@ class Mirror:
         if folder is None:
             return
         if snapshot.version:
+            if snapshot.final:
+                await self._in_thread(folder.learn)
             # First, so that nothing old stands in the way of something new, nor fills the disk.
             unsure = () if snapshot.final else [item.path for item in snapshot.refused]
             await self._in_thread(folder.remove_others, list(self._entries), unsure)
@@ -336,7 +338,7 @@ class Mirror:
             self._tell(rarely=True)
 
         while True:
-            fetch = Fetch(self._source, folder, entry, self._executor, progress)
+            fetch = Output(self._source, folder, entry, self._executor, progress)
             try:
                 await fetch.run()
             except ConnectionLost as error:

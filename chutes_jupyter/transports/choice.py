@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectFailed
-from chutes_jupyter.transports.base import Connection, Route, Transport
+from chutes_jupyter.transports.base import Connection, Route
+from chutes_jupyter.transports.dialling import DiallingTransport
 from chutes_jupyter.transports.openssh import program
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker
-    from chutes_jupyter.transports import hostkeys
     from chutes_jupyter.transports.openssh.transport import OpenSshTransport
     from chutes_jupyter.transports.ssh import SshTransport
 
@@ -34,7 +34,7 @@ _ONLY_SSH = {
 _WAY = ("hostname", "port", "user", "proxyjump", "proxycommand", "hostkeyalias", "identityfile")
 
 
-class ChosenTransport(Transport):
+class ChosenTransport(DiallingTransport):
     """The transport that a worker names, or the one that fits it.
 
     Parameters
@@ -44,10 +44,8 @@ class ChosenTransport(Transport):
     """
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.name)
+        super().__init__(worker)
         self._worker = worker
-        #: The key that the last `UnknownHostKey` was about, and the host's name for it.
-        self.refused: tuple[str, hostkeys.HostKey] | None = None
 
     async def connect(self, *, bulk: bool = False) -> Connection:
         """Choose, and connect; see `Transport.connect`."""

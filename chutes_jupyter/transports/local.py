@@ -22,16 +22,8 @@ import asyncssh
 
 from chutes_jupyter.errors import ConnectFailed
 from chutes_jupyter.transports.base import Transport
-from chutes_jupyter.transports.ssh import (
-    BULK_WINDOW,
-    CIPHERS,
-    FAILURES,
-    WINDOW,
-    Client,
-    Leg,
-    SshConnection,
-    connect_failure,
-)
+from chutes_jupyter.transports.dialling import BULK_WINDOW, CIPHERS, WINDOW
+from chutes_jupyter.transports.ssh import FAILURES, Client, Leg, SshConnection, connect_failure
 
 if TYPE_CHECKING:
     from chutes_jupyter.config import Worker

@@ -28,26 +28,25 @@ from chutes_jupyter.transports.base import (
     Process,
     Route,
     Stream,
-    Transport,
 )
 from chutes_jupyter.transports.channel import Buffer, BufferedProcess, BufferedStream
+from chutes_jupyter.transports.dialling import (
+    BULK_WINDOW,
+    CIPHERS,
+    CONNECT_TIMEOUT,
+    LOGIN_TIMEOUT,
+    WINDOW,
+    DiallingTransport,
+)
 from chutes_jupyter.transports.sshconfig import HostSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from chutes_jupyter.config import Worker
 
-#: Seconds for reaching the host and logging in; ~/.ssh/config's ConnectTimeout goes before it.
-CONNECT_TIMEOUT = 20.0
 #: A dead peer is noticed after (KEEPALIVE_COUNT + 1) * KEEPALIVE_INTERVAL seconds at the most.
 KEEPALIVE_INTERVAL = 1.75
 KEEPALIVE_COUNT = 2
-#: Bytes in flight to us: little keeps a log line's way short, much keeps files fast.
-WINDOW = 256 * 1024
-BULK_WINDOW = 2 * 1024 * 1024
-#: The fastest cipher where both ends have it, on streams by 1.6; the defaults come after it.
-CIPHERS = "^aes128-gcm@openssh.com"
 MAX_JUMPS = 8
 #: What a server says that is told to forward nothing; where nobody listens it says another.
 _PROHIBITED = asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -60,7 +59,7 @@ _PERHAPS_THE_KEY = (
 )
 
 
-class SshTransport(Transport):
+class SshTransport(DiallingTransport):
     """Reach a worker as `ssh` would, with what ``~/.ssh/config`` says of its host.
 
     Parameters
@@ -69,17 +68,10 @@ class SshTransport(Transport):
         A worker with a host.
     """
 
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.name)
-        self._host = worker.host or ""
-        #: The key that the last `UnknownHostKey` was about, and the host's name for it.
-        self.refused: tuple[str, hostkeys.HostKey] | None = None
-
     async def connect(self, *, bulk: bool = False) -> SshConnection:
         """Connect and log in; see `Transport.connect`."""
         legs = await self._dial(parse_host(self._host), None, ())
-        description = f"worker {self.name!r} ({self._host})"
-        return SshConnection(legs, description, BULK_WINDOW if bulk else WINDOW)
+        return SshConnection(legs, self.description, BULK_WINDOW if bulk else WINDOW)
 
     async def route(self) -> Route:
         """Return the hosts on the way, as ~/.ssh/config has them; see `Transport.route`."""
@@ -172,7 +164,7 @@ class SshTransport(Transport):
         return connect_failure(error, self._where(address))
 
     def _where(self, address: HostAddress) -> str:
-        where = f"worker {self.name!r} ({self._host})"
+        where = self.description
         if address.host != parse_host(self._host).host:
             where += f", at its jump host {address.host}"
         return where
@@ -225,7 +217,7 @@ def _connect_options(settings: HostSettings, client: Client, keys: _Keys) -> dic
         "keepalive_interval": KEEPALIVE_INTERVAL,
         "keepalive_count_max": KEEPALIVE_COUNT,
         "connect_timeout": settings.connect_timeout or CONNECT_TIMEOUT,
-        "login_timeout": CONNECT_TIMEOUT,
+        "login_timeout": LOGIN_TIMEOUT,
         # A job needs neither our agent nor our screen. (Nobody is there to type a password
         # either: the client says so, once it is asked.)
         "agent_forwarding": False,

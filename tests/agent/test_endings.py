@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.agent.rig import PATIENCE, Agent, agent
+from tests.interpreters import oldest
 
 #: Children that try to get away; each prints nothing and sleeps long.
 ESCAPES = {
@@ -159,6 +161,14 @@ def test_a_value_that_cannot_travel_is_failed_naming_where_it_sits(worker: Agent
     assert end["state"] == "failed"
     assert "the returned value can't travel" in end["reason"]
     assert 'result["a"][1] is of type _thread.lock' in end["reason"]
+
+
+def test_a_value_that_can_not_be_read_there_is_not_called_the_returned_one(worker: Agent) -> None:
+    data = {"x": np.arange(3)}
+    end = worker.end(worker.start("return 1", data=data, python=str(oldest())))
+    assert end["state"] == "failed"
+    assert end["reason"].startswith("what the job was given can't be read here: ")
+    assert "NumPy is not installed in" in end["reason"]
 
 
 @pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES.keys())

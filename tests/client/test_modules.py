@@ -171,7 +171,7 @@ def test_another_job_does_not_see_them(project: Path, local: Worker, make_job: M
 def test_what_is_installed_stays(project: Path, make_job: MakeJob) -> None:
     assembled = make_job("import numpy, json\nimport sklearn.linear_model")._assemble()
     assert assembled.files == {}
-    assert assembled.installed == {"numpy", "sklearn"}
+    assert assembled.needs.modules == {"numpy", "sklearn"}
 
 
 def test_an_editable_install_is_the_persons_own(tmp_path: Path, make_job: MakeJob) -> None:

@@ -64,6 +64,41 @@ def test_what_code_may_do_without_is_not_asked_for(
     assert make_job(source, "local").submit().result(60) == "without"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def other():\n    import only_here\nreturn 1",
+        "if True:\n    return 1\nelse:\n    import only_here",
+        "for _ in []:\n    from only_here import x\nreturn 1",
+        "class A:\n    def f(self):\n        import only_here\nreturn 1",
+    ],
+)
+def test_an_import_that_may_never_run_is_told_and_stops_nothing(
+    local: Worker, make_job: MakeJob, only_here: str, source: str
+) -> None:
+    function = make_job(source, "local")
+    assert function.check().ok
+    assert function.check().perhaps == {"only_here": "its-package"}
+    assert "perhaps only_here" in str(function.check())
+    job = function.submit()
+    assert job.result(60) == 1
+    (notice,) = [each for each in job.notices if "only_here" in each]
+    assert "if that runs, the job fails there (pip install its-package)" in notice
+
+
+def test_an_import_that_a_job_function_is_sure_to_run_stops_it(
+    local: Worker, tmp_path: Path, only_here: str
+) -> None:
+    module = tmp_path / "declares.py"
+    module.write_text(
+        "from chutes_jupyter import Chute\nchute = Chute('me', 'demo', 'x')\n"
+        "@chute.job()\nasync def work(self, **job_data):\n    import only_here\n"
+    )
+    names: dict[str, Any] = {"__name__": "declares", "__file__": str(module)}
+    exec(compile(module.read_text(), str(module), "exec"), names)
+    assert names["work"].check().missing == {"only_here": "its-package"}
+
+
 def test_check_asks_the_worker(worker: Worker, make_job: MakeJob, only_here: str) -> None:
     report = make_job("import only_here, json", worker.name).check()
     assert report.missing == {"only_here": "its-package"}

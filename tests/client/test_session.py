@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter.client.hub import JobClient
 from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import ChuteError, ConnectionLost
+from chutes_jupyter.store import Store
 from tests.client.rig import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +45,25 @@ async def test_no_serve_is_left_where_the_end_meets_a_connection_that_is_made_an
     with contextlib.suppress(asyncio.CancelledError, ChuteError):
         await asking
     assert await gone(pid)
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_where_one_way_gets_through_the_other_is_tried_without_waiting(
+    bulk: bool, tmp_path: Path
+) -> None:
+    client = JobClient(Store(tmp_path / "store"))
+    try:
+        ways = client._session(Worker("local", dir=str(tmp_path / "worker")))
+        first, second = ways[::-1] if bulk else ways
+        # As a long outage leaves it.
+        second._failures, second._next_try = 12, asyncio.get_running_loop().time() + 3600
+        waiting = asyncio.create_task(second.patient_link(lambda reason: None))
+        await asyncio.sleep(0)
+        await first.request("ping")
+        async with asyncio.timeout(PATIENCE):
+            assert not (await waiting).closed
+    finally:
+        await client.aclose()
 
 
 async def test_a_closed_way_is_not_opened_again_by_who_asks_on(tmp_path: Path) -> None:

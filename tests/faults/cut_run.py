@@ -32,6 +32,7 @@ from chutes_jupyter.models import TERMINAL
 from tests.client.rig import start
 from tests.conftest import end_masters
 from tests.faults.kit import Injector, Line, line_to
+from tests.faults.moments import Collecting, answers_over
 from tests.sshd import Sshd
 
 #: Paced by the cuts: of the batches, so many are done when so many cuts have been made.
@@ -97,11 +98,12 @@ class Size:
     files: int
     submits: int
     cancels: int
+    collects: int
     holes: bool = True
 
 
-FULL = Size(cuts=200, lines=1_000_000, files=200, submits=80, cancels=40)
-LITTLE = Size(cuts=20, lines=100_000, files=25, submits=6, cancels=3, holes=False)
+FULL = Size(cuts=200, lines=1_000_000, files=200, submits=80, cancels=40, collects=20)
+LITTLE = Size(cuts=20, lines=100_000, files=25, submits=6, cancels=3, collects=4, holes=False)
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Figures:
     seed: int
     size: Size
     cuts: int = 0
+    at_work: int = 0
+    collecting: int = 0
     connections: int = 0
     events: int = 0
     seconds: float = 0.0
@@ -137,7 +141,8 @@ class Figures:
                 f"{self.size.files} files, {len(self.lost)} lost, {len(self.doubled)} doubled, "
                 f"{len(self.wrong)} wrong, {self.seconds:.0f} s",
                 f"{self.connections} connections, {self.events} events; small jobs: {ends}",
-                f"cuts: {ways}; with the big job {moments}",
+                f"cuts: {ways}; {self.at_work} over a connection with an answer; "
+                f"{self.collecting} while a job collected; with the big job {moments}",
                 *faults[:20],
             ]
         )
@@ -193,18 +198,21 @@ class Traffic(threading.Thread):
     def run(self) -> None:
         try:
             while self._plan or not self.stop.is_set():
-                # After the plan some more, so that there is always something to break.
-                self._one(f"small-{len(self.jobs)}", self._plan.pop() if self._plan else False)
+                # After the plan some more, so that there is always something to break; but who
+                # cuts at each of them leaves little time for anything else.
+                planned = bool(self._plan)
+                ends = self._plan.pop() if planned else False
+                self._one(f"small-{len(self.jobs)}", ends, cuts=planned)
                 while sum(not job.done() for _, job, _ in self.jobs) > 4:
                     time.sleep(0.02)
         except BaseException as error:
             self.error = error
 
-    def _one(self, tag: str, ends: bool) -> None:
+    def _one(self, tag: str, ends: bool, *, cuts: bool) -> None:
         data = {"tag": tag, "starts": str(self._starts)}
         job = start(self._line.worker, ENDLESS if ends else SMALL, data=data)
         self.jobs.append((tag, job, ends))
-        if self._random.random() < 0.5:
+        if cuts and self._random.random() < 0.5:
             # Now, and not at the injector's next moment: in the middle of the submit.
             time.sleep(self._random.uniform(0, 0.02))
             self.cuts += self._line.cut(reset=self._random.random() < 0.5) > 0
@@ -214,7 +222,7 @@ class Traffic(threading.Thread):
                 job.cancel(wait=0)
             if self._random.random() < 0.5:
                 self.cuts += self._line.cut() > 0
-        time.sleep(self._random.uniform(0, 0.3))
+        time.sleep(self._random.uniform(0, 0.3 if cuts else 1.0))
 
 
 def run(
@@ -229,8 +237,9 @@ def run(
     with (
         line_to(sshd, home, folder / "worker", transport=transport) as line,
         applied_events() as seen,
+        answers_over(line) as answered,
     ):
-        injector = Injector(line, seed, holes=size.holes)
+        injector = Injector(line, seed, answered, holes=size.holes)
         try:
             start(line.worker, "return 1").result(PATIENCE)  # the worker can be reached
             data = {
@@ -241,46 +250,36 @@ def run(
             big = start(line.worker, BIG, data=data)
             line.cut()  # during its submit
             end = big.subscribe(lambda: None)
-            collecting = cut_at_collecting(big, line, folder / "worker", figures)
             reader, traffic = Reader(big), Traffic(line, starts, size, seed)
+            collecting = Collecting(line, folder, size.collects, answered)
+            aimed = threading.Thread(target=collecting.aim, args=(big,), daemon=True)
+            aimed.start()
             break_it(injector, size.cuts, cuts, reader, lambda: figures.note(big))
             traffic.stop.set()
-            collecting.join(PATIENCE)
             wait_for(traffic, lambda: not traffic.is_alive(), "the small jobs are submitted")
+            wait_for(collecting, lambda: not collecting.is_alive(), "jobs have collected")
+            aimed.join(PATIENCE)
             hashes = big.result(PATIENCE)
             wait_for(reader, lambda: not reader.is_alive(), "the log has ended")
             end()
             judge_big(figures, big, reader, hashes, folder / "worker", size)
-            judge_small(figures, traffic.jobs, folder / "worker")
+            small = [*traffic.jobs, *collecting.jobs]
+            judge_small(figures, small, folder / "worker")
+            judge_left(figures, collecting.jobs)
             time.sleep(1.0)  # what still lies in dying connections may arrive
-            judge_starts(figures, starts, traffic.jobs)
+            judge_starts(figures, starts, small)
             judge_events(figures, seen, folder / "worker")
         except BaseException as error:
             error.add_note(f"the cut run: {injector!r}")
             raise
         figures.ways = collections.Counter(injector.struck)
         figures.ways["at a submit or cancel"] = traffic.cuts
-        figures.ways["at collecting"] = figures.moments["collecting"]
+        figures.ways["at collecting"] = len(collecting.struck)
+        figures.at_work, figures.collecting = injector.at_work, sum(collecting.struck)
         figures.cuts = figures.ways.total()
         figures.connections = line.accepted
     figures.seconds = time.monotonic() - began
     return figures
-
-
-def cut_at_collecting(job: Job, line: Line, worker: Path, figures: Figures) -> threading.Thread:
-    """Cut the line when the worker's own journal says that it collects, or just did."""
-
-    def look() -> None:
-        file = worker / "jobs" / job.id / "events.jsonl"
-        while not job.done():
-            if file.exists() and b'"collecting"' in file.read_bytes():
-                figures.moments["collecting"] += line.cut() > 0
-                return
-            time.sleep(0.002)
-
-    thread = threading.Thread(target=look, name="cuts while it collects", daemon=True)
-    thread.start()
-    return thread
 
 
 def break_it(
@@ -359,6 +358,18 @@ def judge_small(figures: Figures, jobs: Sequence[tuple[str, Job, bool]], worker:
             figures.wrong.append(f"{tag} was cancelled and is {job.state}")
         if pids := processes_of(job.id):
             figures.wrong.append(f"{tag} is {job.state}, and lives: pid {pids}")
+
+
+def judge_left(figures: Figures, jobs: Sequence[tuple[str, Job, bool]]) -> None:
+    """What jobs left that were cut off while they collected is here, and as they wrote it."""
+    for tag, job, _ in jobs:
+        if job.state == "succeeded":
+            digest = job.result(PATIENCE)
+            left = job.output_dir / "left"
+            if not left.exists():
+                figures.lost.append(f"file of {tag}")
+            elif hashlib.sha256(left.read_bytes()).hexdigest() != digest:
+                figures.wrong.append(f"file of {tag}: another hash")
 
 
 def judge_starts(figures: Figures, starts: Path, jobs: Sequence[tuple[str, Job, bool]]) -> None:

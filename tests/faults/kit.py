@@ -79,15 +79,33 @@ class Injector:
 
     The system's own timing decides what is hit, so a seed does not repeat a run to the byte;
     it repeats its pattern.
+
+    Parameters
+    ----------
+    line : Line
+        What breaks.
+    seed : int
+        Of its luck.
+    answered : callable
+        Whether an answer has come over the present connection.
+    holes : bool
+        Whether the line is also silent for seconds.
     """
 
     #: How the line breaks, and how often: at once; after so many bytes more, in the middle of
     #: a frame; one connection of several; after a stop; after a crawl; in a black hole.
     WAYS: ClassVar = {"cut": 40, "middle": 35, "one": 10, "stall": 7, "slow": 6, "hole": 4}
+    #: How long every second cut, which is meant for what comes after the login, waits for that,
+    #: in seconds.
+    WORK: ClassVar = 20.0
 
-    def __init__(self, line: Line, seed: int, *, holes: bool = True) -> None:
-        self.line, self.seed = line, seed
+    def __init__(
+        self, line: Line, seed: int, answered: Callable[[], bool], *, holes: bool = True
+    ) -> None:
+        self.line, self.seed, self.answered = line, seed, answered
         self.struck: list[str] = []
+        #: How many met a connection over which an answer had come.
+        self.at_work = 0
         self._random = random.Random(seed)
         self._ways = {way: n for way, n in self.WAYS.items() if holes or way != "hole"}
 
@@ -100,11 +118,23 @@ class Injector:
         # Short waits hit the handshake and the start of the agent, long ones what comes after.
         longest = self._random.choice((0.1, 0.4, 1.0))
         time.sleep(self._random.uniform(0, longest))
+        if len(self.struck) % 2:
+            # Ways to log in differ in speed. Without this a slow one is cut in nearly every
+            # login, and its client sits in ever longer pauses, as it should, while little of
+            # what comes after is put to the test.
+            within(self.WORK, lambda: self._works_for(self._random.uniform(0, longest)))
+        self.at_work += self.answered()
         (way,) = self._random.choices(list(self._ways), list(self._ways.values()))
         while not getattr(self, f"_{way}")():
             # It had broken, or ended, by itself just before.
             self._until(lambda: self.line.open > 0, patience)
         self.struck.append(way)
+
+    def _works_for(self, seconds: float) -> bool:
+        if not self.answered():
+            return False
+        time.sleep(seconds)
+        return self.answered()
 
     def _cut(self) -> bool:
         return self.line.cut(reset=self._random.random() < 0.7) > 0
@@ -151,8 +181,15 @@ class Injector:
 
     @staticmethod
     def _until(condition: Callable[[], bool], patience: float) -> None:
-        deadline = time.monotonic() + patience
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"nothing connected within {patience:g} s")
-            time.sleep(0.002)
+        if not within(patience, condition):
+            raise AssertionError(f"nothing connected within {patience:g} s")
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Wait for a condition; return whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True

@@ -23,4 +23,7 @@ def test_nothing_is_lost_or_doubled_while_the_link_is_cut(
     figures = run(1, LITTLE, sshd, home, folder, dialling)
     assert (figures.lost, figures.doubled, figures.wrong) == ([], [], []), str(figures)
     assert figures.cuts >= LITTLE.cuts
+    # Not in logins alone, however long those take: then little else would have been shown.
+    assert figures.at_work > LITTLE.cuts / 3
+    assert figures.collecting > 0
     assert figures.connections > LITTLE.cuts / 2

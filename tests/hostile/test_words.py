@@ -213,7 +213,7 @@ def test_a_worker_does_not_choose_where_its_files_land(
 
 
 def test_a_made_up_job_beside_a_notebook_that_is_here_lands_beside_it(tmp_path: Path) -> None:
-    from chutes_jupyter.client.hub import _notebook_folder
+    from chutes_jupyter.client.folders import _notebook_folder
 
     notebook = tmp_path / "mine.ipynb"
     notebook.touch()

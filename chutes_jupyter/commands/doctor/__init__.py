@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.commands.doctor import place, speed, way
-from chutes_jupyter.commands.doctor.report import Report
 from chutes_jupyter.transports import transport_for
 
 if TYPE_CHECKING:
-    from chutes_jupyter.commands.surroundings import Surroundings
+    from chutes_jupyter.commands.doctor.report import Report
     from chutes_jupyter.config import Worker
 
 __all__ = ["examine"]
 
 
-async def examine(worker: Worker, here: Surroundings) -> list[str]:
+async def examine(worker: Worker, report: Report) -> list[str]:
     """Connect anew and show each step as it is taken; go on wherever that makes sense.
 
     Returns
@@ -23,7 +22,6 @@ async def examine(worker: Worker, here: Surroundings) -> list[str]:
     list of str
         The steps that failed.
     """
-    report = Report(here)
     transport = transport_for(worker)
     connection = await way.arrive(transport, worker, report)
     if connection is None:

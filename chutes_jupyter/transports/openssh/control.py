@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.config import known_hosts_file, state_dir
 from chutes_jupyter.errors import ConnectFailed
 from chutes_jupyter.files import waiting_for_lock
+from chutes_jupyter.transports.dialling import CIPHERS, CONNECT_TIMEOUT
 from chutes_jupyter.transports.openssh import program
 from chutes_jupyter.transports.openssh.mux import MuxError, MuxSocket, answers
 
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 PERSIST, PERSIST_LOGIN = 600, 8 * 3600
 #: A dead peer is noticed after (ALIVE_COUNT + 1) * ALIVE_INTERVAL seconds at the most.
 ALIVE_INTERVAL, ALIVE_COUNT = 1, 3
-#: Seconds for reaching the host, where ~/.ssh/config does not say; and for the login after it.
-CONNECT_TIMEOUT, LOGIN_TIMEOUT = 20.0, 20.0
 #: A master that does not answer for so long hangs, in seconds.
 HANGS = 4.0
 #: ssh adds a dot and 16 characters while it makes the socket; 104 bytes is the least that a
@@ -57,12 +56,11 @@ RemoteCommand none
 Tunnel no
 LogLevel ERROR
 """
-#: And this goes after it, so that it only holds where the person says nothing. (The cipher is
-#: the fastest where processors have instructions for it; the defaults come after it.)
+#: And this goes after it, so that it only holds where the person says nothing.
 _DEFAULTS = f"""\
 Host *
 ConnectTimeout {CONNECT_TIMEOUT:.0f}
-Ciphers ^aes128-gcm@openssh.com
+Ciphers {CIPHERS}
 """
 #: Notes which key a host presents, and says which hosts we know besides the person's files.
 _KNOWN_HOSTS_SCRIPT = """\

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectFailed, LoginFailed
 from chutes_jupyter.transports import failures
-from chutes_jupyter.transports.base import Hop, Route, Transport
+from chutes_jupyter.transports.base import Hop, Route
+from chutes_jupyter.transports.dialling import (
+    BULK_WINDOW,
+    CONNECT_TIMEOUT,
+    LOGIN_TIMEOUT,
+    WINDOW,
+    DiallingTransport,
+)
 from chutes_jupyter.transports.openssh import control, program, words
 from chutes_jupyter.transports.openssh.connection import OpenSshConnection
 
 if TYPE_CHECKING:
-    from chutes_jupyter.config import Worker
-    from chutes_jupyter.transports import hostkeys
     from chutes_jupyter.transports.openssh.mux import MuxSocket
 
-#: Bytes that may lie unread here, in each channel.
-LIMIT, BULK_LIMIT = 256 * 1024, 2 * 1024 * 1024
 
-
-class OpenSshTransport(Transport):
+class OpenSshTransport(DiallingTransport):
     """Reach a worker with the `ssh` program and all of its configuration.
 
     Parameters
@@ -28,12 +30,6 @@ class OpenSshTransport(Transport):
     worker : Worker
         A worker with a host.
     """
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.name)
-        self._host = worker.host or ""
-        #: The key that the last `UnknownHostKey` was about, and the host's name for it.
-        self.refused: tuple[str, hostkeys.HostKey] | None = None
 
     async def connect(self, *, bulk: bool = False) -> OpenSshConnection:
         """Use the master that is there, or make one; see `Transport.connect`."""
@@ -44,8 +40,8 @@ class OpenSshTransport(Transport):
             at = await control.place(self._host, f"{kind}{number}")
             return at, await self._master(at)
 
-        limit = BULK_LIMIT if bulk else LIMIT
-        return OpenSshConnection(master, another, self._where, limit)
+        limit = BULK_WINDOW if bulk else WINDOW
+        return OpenSshConnection(master, another, self.description, limit)
 
     async def route(self) -> Route:
         """Return the hosts on the way, as `ssh -G` has them; see `Transport.route`."""
@@ -79,7 +75,7 @@ class OpenSshTransport(Transport):
                 await self._start(at)
                 found = await control.reach(at)
         if found is None:
-            raise ConnectFailed(f"{self._where}: ssh logged in, and ended at once.")
+            raise ConnectFailed(f"{self.description}: ssh logged in, and ended at once.")
         return found
 
     async def _start(self, at: control.Place, *, plain_keys: bool = False) -> None:
@@ -98,16 +94,12 @@ class OpenSshTransport(Transport):
     async def _in_time(self, process: asyncio.subprocess.Process) -> None:
         settings = await program.resolve(self._host)
         given = program.one(settings, "connecttimeout", "none")
-        patience = float(given) if given.isdigit() else control.CONNECT_TIMEOUT
+        patience = float(given) if given.isdigit() else CONNECT_TIMEOUT
         try:
-            async with asyncio.timeout(patience + control.LOGIN_TIMEOUT):
+            async with asyncio.timeout(patience + LOGIN_TIMEOUT):
                 await process.wait()
         except TimeoutError as error:
-            raise failures.no_answer(error, self._where) from error
-
-    @property
-    def _where(self) -> str:
-        return f"worker {self.name!r} ({self._host})"
+            raise failures.no_answer(error, self.description) from error
 
 
 def _hop(alias: str, settings: program.Settings) -> Hop:

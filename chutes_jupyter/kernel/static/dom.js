@@ -1,0 +1,222 @@
+/**
+ * The few words that all parts share: making elements, and how numbers are said.
+ *
+ * What comes from a worker goes into a page as text alone: `el` sets `textContent`, attributes
+ * and listeners, and there is no way to give it HTML.
+ */
+
+/** The states in which nothing changes any more. */
+export const TERMINAL = new Set(["succeeded", "failed", "cancelled", "timed_out", "lost"]);
+
+/** The states in which there is nothing to cancel any more. */
+export const ENDING = new Set([...TERMINAL, "cancelling", "collecting"]);
+
+/** A sign for each state, so that nobody needs the colours. */
+const SIGNS = {
+  pending: "◌",
+  starting: "◔",
+  running: "●",
+  cancelling: "◐",
+  collecting: "◕",
+  succeeded: "✓",
+  failed: "✗",
+  cancelled: "■",
+  timed_out: "⧖",
+  lost: "?",
+};
+
+/**
+ * Make an element.
+ *
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes] `class`, `on…` listeners, `dataset`, properties
+ *   written with a leading dot, and plain attributes; null and false leave one out.
+ * @param {...(Node|string|number|null|undefined)} children texts stay texts
+ * @returns {HTMLElement}
+ */
+export function el(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name.startsWith(".")) made[name.slice(1)] = value;
+    else if (name === "dataset") Object.assign(made.dataset, value);
+    else made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...children.filter((each) => each !== null && each !== undefined).map((each) =>
+    each instanceof Node ? each : String(each)));
+  return made;
+}
+
+/**
+ * Make an element of SVG.
+ *
+ * @param {string} tag
+ * @param {Record<string, string|number>} [attributes]
+ * @param {...Node} children
+ * @returns {SVGElement}
+ */
+export function svg(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Set a text only where it differs, so that a selection in it stays.
+ *
+ * @param {Element} element
+ * @param {string} text
+ */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Make a small button.
+ *
+ * @param {string} text what is on it
+ * @param {string} title what it does, in words
+ * @param {() => void} act
+ * @param {string} [kind] one more class
+ * @returns {HTMLButtonElement}
+ */
+export function button(text, title, act, kind = "") {
+  return /** @type {HTMLButtonElement} */ (el("button", {
+    type: "button", class: `chutes-button ${kind}`, title, "aria-label": title, onclick: act,
+  }, text));
+}
+
+/**
+ * Return a state's word with its sign.
+ *
+ * @param {string} state
+ * @returns {{sign: string, word: string}}
+ */
+export function stateWord(state) {
+  return { sign: SIGNS[state] ?? "·", word: state.replaceAll("_", " ") };
+}
+
+/**
+ * Return a number of bytes as `12 B`, `3.4 MB`.
+ *
+ * @param {number} bytes
+ * @returns {string}
+ */
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return unit === 0 ? `${bytes} B` : `${value.toFixed(1)} ${units[unit]}`;
+}
+
+/**
+ * Return a span of time as `0:42` or `1:06:40`.
+ *
+ * @param {number} seconds
+ * @returns {string}
+ */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/**
+ * Return a span of time in words: `4 s`, `8 min`, `2.5 h`, `3 d`.
+ *
+ * @param {number} seconds
+ * @returns {string}
+ */
+export function span(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 90) return `${whole} s`;
+  if (whole < 5400) return `${Math.round(whole / 60)} min`;
+  if (whole < 172800) return `${(whole / 3600).toFixed(1)} h`;
+  return `${Math.round(whole / 86400)} d`;
+}
+
+/**
+ * Return a count with its word: `1 file`, `2 files`.
+ *
+ * @param {number} count
+ * @param {string} word in the singular
+ * @returns {string}
+ */
+export function plural(count, word) {
+  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+}
+
+/**
+ * Return a number as people read it: four digits that count, no noise behind them.
+ *
+ * @param {number} value
+ * @returns {string}
+ */
+export function figure(value) {
+  if (!Number.isFinite(value)) return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e7) return value.toLocaleString("en");
+  const small = Math.abs(value);
+  if (small >= 1e6 || small < 1e-3) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+/**
+ * Put a text on the clipboard, also where the page has no right to the newer way.
+ *
+ * @param {string} text
+ * @returns {Promise<boolean>} whether it is there
+ */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = /** @type {HTMLTextAreaElement} */ (el("textarea", { ".value": text }));
+    area.style.position = "fixed";
+    area.style.opacity = "0";
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+/**
+ * Make a button that copies a text, and says for a moment that it did.
+ *
+ * @param {string} title what is copied, in words
+ * @param {() => string} text
+ * @returns {HTMLButtonElement}
+ */
+export function copyButton(title, text) {
+  const made = button("Copy", title, async () => {
+    const done = await copy(text());
+    made.textContent = done ? "Copied" : "Not copied";
+    setTimeout(() => { made.textContent = "Copy"; }, 1500);
+  });
+  return made;
+}
+
+/**
+ * Let the browser save bytes or a text as a file.
+ *
+ * @param {BlobPart} content
+ * @param {string} name
+ */
+export function saveAs(content, name) {
+  const url = URL.createObjectURL(new Blob([content]));
+  const link = /** @type {HTMLAnchorElement} */ (el("a", { href: url, download: name }));
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

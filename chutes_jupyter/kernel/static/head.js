@@ -1,0 +1,112 @@
+/**
+ * The top of a panel: one line for one glance, and a second one only when there is need.
+ */
+import { button, clock, el, ENDING, plural, say, stateWord, TERMINAL } from "./dom.js";
+
+/** The line of the name, the state, the worker, the time, and Cancel. */
+export class Head {
+  /** @param {{cancel: () => void}} owner */
+  constructor(owner) {
+    this.sign = el("span", { class: "chutes-sign", "aria-hidden": "true" });
+    this.word = el("span", { class: "chutes-word" });
+    this.state = el("span", { class: "chutes-state", role: "status" }, this.sign, this.word);
+    this.label = el("span", { class: "chutes-label" });
+    this.where = el("span", { class: "chutes-muted chutes-where" });
+    this.time = el("span", { class: "chutes-time" });
+    this.fill = el("span", { class: "chutes-fill" });
+    this.bar = el("span", { class: "chutes-timebar", "aria-hidden": "true" }, this.fill);
+    this.cancel = button("Cancel", "Cancel the job", owner.cancel, "chutes-cancel");
+    this.more = el("div", { class: "chutes-more", "aria-live": "polite" });
+    this.more.hidden = true;
+    this.element = el("div", { class: "chutes-head" },
+      el("div", { class: "chutes-line" }, this.state, this.label, this.where,
+        el("span", { class: "chutes-when" }, this.time, this.bar), this.cancel),
+      this.more);
+    this.job = null;
+    this.seen = 0;
+  }
+
+  /** Show what is known of the job. */
+  show(job) {
+    this.job = job;
+    this.seen = performance.now();
+    const { sign, word } = stateWord(job.state);
+    this.element.dataset.state = job.state;
+    say(this.sign, sign);
+    say(this.word, job.state === "pending" && job.reason ? `pending: ${job.reason}` : word);
+    say(this.label, job.label);
+    say(this.where, job.gpus && !TERMINAL.has(job.state) ? `${job.worker} · ${job.gpus}` : job.worker);
+    this.where.title = this.where.textContent;
+    this.cancel.hidden = TERMINAL.has(job.state);
+    this.tick();
+  }
+
+  /** Move the clock on; the kernel says only when something changes. */
+  tick() {
+    const job = this.job;
+    if (!job) return;
+    const moving = job.elapsed !== null && !TERMINAL.has(job.state);
+    const elapsed = moving ? job.elapsed + (performance.now() - this.seen) / 1000 : job.elapsed;
+    const limited = job.timeout !== null && !TERMINAL.has(job.state);
+    this.bar.hidden = !limited || elapsed === null;
+    if (elapsed === null) say(this.time, limited ? `timeout ${clock(job.timeout)}` : "");
+    else say(this.time, limited ? `${clock(elapsed)} of ${clock(job.timeout)}` : clock(elapsed));
+    if (limited && elapsed !== null) {
+      this.fill.style.width = `${Math.min(100, (100 * elapsed) / job.timeout).toFixed(1)}%`;
+    }
+  }
+
+  /** Take a fresh reading of the job's clock. */
+  clock(elapsed) {
+    if (!this.job || elapsed === null) return;
+    this.job = { ...this.job, elapsed };
+    this.seen = performance.now();
+    this.tick();
+  }
+
+  /**
+   * Say how far a cancel is.
+   *
+   * @param {""|"sent"|"after"|"gone"} how `after`: it waits for the kernel's cell
+   */
+  cancelling(how) {
+    const state = this.job?.state ?? "";
+    const words = { "": "Cancel", sent: "Cancel sent", after: "After this cell", gone: "Cancel" };
+    const word = state === "cancelling" ? "Cancelling…" : words[how];
+    say(this.cancel, word);
+    this.cancel.disabled = Boolean(how) || ENDING.has(state);
+    const title = how === "after" ? "The kernel is busy: it cancels the job when its cell ends"
+      : `Cancel ${this.job?.label ?? "the job"}`;
+    this.cancel.title = title;
+    this.cancel.setAttribute("aria-label", word === "Cancel" ? title : word);
+  }
+
+  /**
+   * Show the lines that there is need for.
+   *
+   * @param {{text: string, kind: "note"|"warning"|"fault"}[]} lines
+   */
+  tell(lines) {
+    const said = lines.filter((each) => each.text);
+    const key = JSON.stringify(said);
+    if (key === this.told) return;
+    this.told = key;
+    this.more.hidden = !said.length;
+    this.more.replaceChildren(...said.map(({ text, kind }) =>
+      el("div", { class: `chutes-said chutes-${kind}` }, text)));
+  }
+}
+
+/** Return the lines that a job's state, worker and outputs need. */
+export function remarks(job) {
+  const lines = [{ text: job.trouble, kind: "warning" }];
+  if (job.state === "collecting" || (TERMINAL.has(job.state) && job.arriving)) {
+    const { files_done: done, files_total: total } = job.mirror;
+    if (total) lines.push({ text: `collecting ${done} of ${plural(total, "file")}`, kind: "note" });
+  }
+  lines.push({ text: job.outputs, kind: "warning" }, { text: job.fault, kind: "fault" });
+  if (TERMINAL.has(job.state) && job.reason && job.state !== "succeeded") {
+    lines.push({ text: job.reason, kind: job.state === "cancelled" ? "note" : "fault" });
+  }
+  return lines;
+}

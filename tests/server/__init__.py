@@ -1,0 +1,1 @@
+"""The API of the Jupyter server, as front ends call it."""

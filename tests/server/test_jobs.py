@@ -1,0 +1,138 @@
+"""Jobs through the API: the list, one, its log and events, its end, and its cancelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chutes_jupyter.server.client import Api, ApiProblem
+from tests.client.rig import Submit, until
+from tests.server.rig import waits_for
+
+PATIENCE = 60.0
+
+
+def test_a_job_is_seen_whole_and_cancelled_without_a_kernel(api: Api, submit: Submit) -> None:
+    job = submit("local", "import time\nprint('on')\ntime.sleep(600)")
+    until(lambda: api.job(job.id).state == "running", "it runs", PATIENCE)
+    found = api.job(job.label)
+    assert (found.id, found.label, found.worker, found.live) == (job.id, job.label, "local", True)
+    assert found.confirmed is not None
+    assert found.trouble is None
+    assert found.elapsed is not None
+    assert [each.id for each in api.jobs(state="live").jobs] == [job.id]
+
+    answer = api.cancel(job.id)
+    assert answer.told
+    until(lambda: api.job(job.id).state == "cancelled", "it ends", PATIENCE)
+    assert api.cancel(job.id).told  # any number of times
+    result = api.result(job.id)
+    assert (result.state, result.live, result.text) == ("cancelled", False, None)
+
+
+def test_log_and_events_are_read_by_offset(api: Api, submit: Submit) -> None:
+    job = submit("local", "for n in range(200):\n    print('zeile', n, 'ä€😀')\nreturn 7")
+    job.wait(PATIENCE)
+    whole = "".join(f"zeile {n} ä€😀\n" for n in range(200))
+    text, offset, end = "", 0, False
+    while not end:
+        # A limit that cuts characters in two again and again.
+        piece = api.log(job.id, offset=offset, limit=37)
+        assert piece.offset == offset
+        text, offset, end = text + piece.text, piece.next, piece.end
+    assert text == whole
+    assert offset == piece.size == len(whole.encode())
+    assert api.log(job.id, lines=2).text == "zeile 198 ä€😀\nzeile 199 ä€😀\n"
+    tail = api.log(job.id, tail=5)
+    assert tail.text in whole
+    assert tail.end
+
+    first = api.events(job.id, limit=2)
+    assert [event.n for event in first.events] == [1, 2]
+    assert first.more
+    rest = api.events(job.id, after=first.next)
+    assert rest.events[0].n == 3
+    assert rest.terminal
+    assert not rest.more
+    assert rest.state == "succeeded"
+    assert api.result(job.id).text == "7"
+
+
+def test_a_failure_comes_with_its_traceback(api: Api, submit: Submit) -> None:
+    job = submit("local", "def inner():\n    raise ValueError('no such thing')\ninner()")
+    job.wait(PATIENCE)
+    result = api.result(job.id)
+    assert result.state == "failed"
+    assert result.error is not None
+    assert result.error.type == "ValueError"
+    assert "no such thing" in result.error.message
+    assert "inner()" in result.error.traceback
+    assert result.text is None
+
+
+def test_a_long_poll_brings_what_comes_and_ends_with_its_wait(
+    api: Api, submit: Submit, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = submit("local", f"{waits_for(go)}print('x')")
+    until(lambda: api.job(job.id).state == "running", "it runs", PATIENCE)
+    assert api.log(job.id, wait=0.2).text == ""
+    go.touch()
+    assert api.log(job.id, wait=25).text == "x\n"
+
+
+def test_lists_are_filtered_and_paged(api: Api, submit: Submit) -> None:
+    made = [submit("local", "return 1", ack=True) for _ in range(5)]
+    for job in made:
+        job.wait(PATIENCE, outputs=False)
+    ids = [job.id for job in reversed(made)]
+    until(
+        lambda: {each.state for each in api.jobs().jobs if each.id in ids} == {"succeeded"},
+        "all are listed as ended",
+        PATIENCE,
+    )
+    everything = api.jobs()
+    assert [each.id for each in everything.jobs][:5] == ids  # the newest first
+    first, second = api.jobs(limit=2), api.jobs(limit=2, offset=2)
+    assert [each.id for each in (*first.jobs, *second.jobs)] == ids[:4]
+    assert first.total == everything.total >= 5
+    assert {each.value: each.count for each in first.workers}["local"] >= 5
+    assert sum(each.count for each in first.states) == first.total
+    assert api.jobs(state="live").total == 0
+    assert api.jobs(state="succeeded,running").total >= 5
+    assert [each.id for each in api.jobs(text=made[0].label.upper()).jobs] == [made[0].id]
+    assert api.jobs(worker="elsewhere").jobs == []
+
+
+@pytest.mark.parametrize("job", ["nothing-like-it", "0" * 32])
+def test_a_job_that_is_none_is_said(api: Api, job: str) -> None:
+    with pytest.raises(ApiProblem) as caught:
+        api.job(job)
+    assert caught.value.status == 404
+    assert caught.value.problem.code == "job_not_found"
+    assert job in caught.value.problem.message
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": 5000}, {"offset": -1}, {"wat": 1}, {"refresh": "perhaps"}]
+)
+def test_a_wrong_request_is_refused_with_what_is_wrong(api: Api, query: dict) -> None:
+    with pytest.raises(ApiProblem) as caught:
+        api.jobs(**query)
+    assert (caught.value.status, caught.value.problem.code) == (400, "invalid_request")
+    assert next(iter(query)) in caught.value.problem.message
+
+
+def test_what_has_ended_is_removed_and_what_lives_is_kept(api: Api, submit: Submit) -> None:
+    over, alive = submit("local", "return 1"), submit("local", "import time\ntime.sleep(600)")
+    over.wait(PATIENCE)
+    until(lambda: api.job(alive.id).state == "running", "it runs", PATIENCE)
+    kept = api.remove(alive.id)
+    assert [each.id for each in kept.kept] == [alive.id]
+    dry = api.clean(jobs=[over.id], dry=True)
+    assert dry.removed == [over.id]
+    assert api.job(over.id).state == "succeeded"
+    assert api.remove(over.id).removed == [over.id]
+    with pytest.raises(ApiProblem, match="job_not_found"):
+        api.job(over.id)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.job import Job, attach, jobs
     from chutes_jupyter.models import Port
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "AgentFailed",
@@ -106,6 +106,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     from importlib import import_module
 
     home = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")

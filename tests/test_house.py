@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -51,10 +52,13 @@ def test_public_names_are_sorted_and_there() -> None:
 
 
 def test_the_version_is_one() -> None:
-    assert chutes_jupyter.__version__ == PROJECT["project"]["version"]
-    assert importlib.metadata.version("chutes_jupyter") == PROJECT["project"]["version"]
+    package = json.loads((REPOSITORY / "labextension" / "package.json").read_text(encoding="utf-8"))
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "labextension/package.json"
+    assert chutes_jupyter.__version__ == package["version"]
+    assert importlib.metadata.version("chutes_jupyter") == package["version"]
     changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert f"## {PROJECT['project']['version']}" in changelog
+    assert f"## {package['version']}" in changelog
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
@@ -164,7 +168,10 @@ def test_a_module_is_one_room(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md")],
+    [
+        REPOSITORY / name
+        for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/tabs.md")
+    ],
     ids=name_of,
 )
 def test_the_documents_name_what_there_is(path: Path) -> None:

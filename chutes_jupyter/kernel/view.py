@@ -56,7 +56,7 @@ def facts(job: Job) -> dict[str, Any]:
         "notebook": job._live.notebook,
         "folder": folder(job.output_dir),
         "trouble": job.outage,
-        "notices": job.notices,
+        "notices": [*filter(None, (job.carried,)), *job.notices],
         "arriving": mirror.state == "arriving",
         "mirror": {"files_done": mirror.files_done, "files_total": mirror.files_total},
         "outputs": (mirror.reason or "") if mirror.state == "stopped" else "",

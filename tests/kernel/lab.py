@@ -18,7 +18,7 @@ import nbformat
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 PATIENCE = 60.0
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -155,7 +155,7 @@ def chromium() -> str:
 def browser_page(*, scale: float = 1, width: int = 1200, height: int = 900) -> Iterator[Page]:
     """Open a page in a browser of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
             yield browser.new_page(
                 device_scale_factor=scale, viewport={"width": width, "height": height}

@@ -1,0 +1,215 @@
+import { Clipboard, MainAreaWidget } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Toolbar, ToolbarButton } from '@jupyterlab/ui-components';
+import { Widget } from '@lumino/widgets';
+
+import type { JobSummary, TabAnswer } from '../api';
+import { linkIcon, outsideIcon, portIcon, reloadIcon } from '../icons';
+import type { JobsModel } from '../model';
+import { path, textOf, type Api } from '../request';
+import { stateWord } from '../words';
+
+/** What a page may do. It has an origin of its own, so it may have storage and cookies there. */
+const OWN_ORIGIN = 'allow-scripts allow-forms allow-same-origin allow-downloads allow-modals';
+/** Below Jupyter's own address a page has no origin at all: it would be Jupyter's. */
+const NO_ORIGIN = 'allow-scripts allow-forms';
+/** How long the browser may look for a tab's own host, in milliseconds. */
+const PROBING = 5000;
+
+/** Where to open it, and what answers there if the browser finds that host at all. */
+type Opened = TabAnswer & { probe?: string | null };
+
+/** Whose page a tab shows. */
+export interface PortOf {
+  job: string;
+  port: string;
+}
+
+/** The page of a port of a job, alone in its frame. */
+export class PortView extends Widget {
+  constructor(
+    readonly of: PortOf,
+    private readonly api: Api,
+    private readonly model: JobsModel,
+    private readonly trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('jp-chutes-port-view');
+    this.kind.addClass('jp-chutes-kind');
+    this.notes.className = 'jp-chutes-port-notes';
+    this.cover.className = 'jp-chutes-port-cover';
+    this.cover.setAttribute('role', 'status');
+    this.frame.className = 'jp-chutes-port-frame';
+    this.frame.title = trans.__('%1 of %2', of.port, this.label);
+    this.frame.referrerPolicy = 'no-referrer';
+    this.node.append(this.notes, this.cover, this.frame);
+    model.changed.connect(this.look, this);
+    void this.load();
+  }
+
+  /** The job's label, as far as it is known. */
+  get label(): string {
+    return this.model.find(this.of.job)?.label ?? this.of.job.slice(0, 6);
+  }
+
+  /** Show the page anew, by a new ticket. */
+  async load(): Promise<void> {
+    if (this.over) {
+      return;
+    }
+    this.say(this.trans.__('Opening %1 of %2 …', this.of.port, this.label));
+    try {
+      const answer = await this.answer();
+      if (this.isDisposed || this.over) {
+        return;
+      }
+      // The frame's rights are those that it has when its page is loaded.
+      this.frame.setAttribute('sandbox', answer.kind === 'path' ? NO_ORIGIN : OWN_ORIGIN);
+      this.frame.src = answer.url;
+      this.tell(answer);
+      this.cover.hidden = true;
+      this.frame.hidden = false;
+    } catch (error) {
+      this.say(textOf(error), true);
+    }
+  }
+
+  /** An address that opens the page once, outside this window. */
+  async address(): Promise<string> {
+    return (await this.answer()).url;
+  }
+
+  /** Open the page in a window of its own. */
+  async openOutside(): Promise<void> {
+    // Opened at once: after an answer browsers take it for an advertisement.
+    const opened = window.open('', '_blank');
+    try {
+      const url = await this.address();
+      if (opened) {
+        opened.opener = null;
+        opened.location.href = url;
+      }
+    } catch (error) {
+      opened?.close();
+      this.say(textOf(error), true);
+    }
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      this.model.changed.disconnect(this.look, this);
+      super.dispose();
+    }
+  }
+
+  /** Ask where to open it; where the browser does not find the tab's own host, a path. */
+  private async answer(): Promise<Opened> {
+    const where = path('jobs', this.of.job, 'ports', this.of.port, 'tab');
+    const asked = { browser_origin: window.location.origin };
+    const answer = await this.api.post<Opened>(where, asked);
+    if (answer.probe && !(await answers(answer.probe))) {
+      return await this.api.post<Opened>(where, { ...asked, kind: 'path' });
+    }
+    return answer;
+  }
+
+  private look(): void {
+    const job = this.model.find(this.of.job);
+    if (job && !job.live && !this.over) {
+      this.end(job);
+    }
+  }
+
+  /** The job is over: its page answers no more. */
+  private end(job: JobSummary): void {
+    this.over = true;
+    this.frame.removeAttribute('src');
+    this.frame.hidden = true;
+    this.notes.hidden = true;
+    const word = stateWord(job.state, this.trans);
+    this.say(this.trans.__('%1 has ended: %2. Its page is gone with it.', job.label, word));
+    this.title.label = this.trans.__('%1 (ended)', this.of.port);
+  }
+
+  private tell(answer: TabAnswer): void {
+    const kind =
+      answer.kind === 'path'
+        ? this.trans.__('in a sandbox: no cookies, no storage')
+        : this.trans.__('at an address of its own');
+    this.kind.node.textContent = kind;
+    this.notes.hidden = answer.notes.length === 0;
+    this.notes.replaceChildren(...answer.notes.map(note => textNode('span', note)));
+  }
+
+  private say(text: string, failed = false): void {
+    const parts: Node[] = [textNode('p', text)];
+    if (failed) {
+      const again = document.createElement('button');
+      again.type = 'button';
+      again.className = 'jp-chutes-act';
+      again.textContent = this.trans.__('Try again');
+      again.onclick = () => void this.load();
+      parts.push(again);
+    }
+    this.cover.replaceChildren(...parts);
+    this.cover.hidden = false;
+    this.frame.hidden = true;
+  }
+
+  /** Says which kind of tab it is. */
+  readonly kind = new Widget();
+  private over = false;
+  private readonly notes = document.createElement('div');
+  private readonly cover = document.createElement('div');
+  private readonly frame = document.createElement('iframe');
+}
+
+/** A tab with the page of a port, and what can be done with it. */
+export function portTab(
+  of: PortOf,
+  api: Api,
+  model: JobsModel,
+  trans: TranslationBundle
+): MainAreaWidget<PortView> {
+  const content = new PortView(of, api, model, trans);
+  const tab = new MainAreaWidget({ content });
+  tab.id = `chutes-port-${of.job}-${of.port}`;
+  tab.title.label = `${of.port} · ${content.label}`;
+  tab.title.caption = trans.__('%1 of %2', of.port, content.label);
+  tab.title.icon = portIcon;
+  tab.title.closable = true;
+  const add = (
+    name: string,
+    icon: typeof portIcon,
+    tooltip: string,
+    onClick: () => void
+  ): void => {
+    tab.toolbar.addItem(name, new ToolbarButton({ icon, tooltip, onClick }));
+  };
+  add('reload', reloadIcon, trans.__('Reload'), () => void content.load());
+  add('outside', outsideIcon, trans.__('Open in a window of its own'), () => {
+    void content.openOutside();
+  });
+  add('link', linkIcon, trans.__('Copy a link that opens it once, within a minute'), () => {
+    void content.address().then(url => Clipboard.copyToSystem(url));
+  });
+  tab.toolbar.addItem('spacer', Toolbar.createSpacerItem());
+  tab.toolbar.addItem('kind', content.kind);
+  return tab;
+}
+
+/** Whether the browser finds what answers there. */
+async function answers(url: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(PROBING);
+    return (await fetch(url, { cache: 'no-store', credentials: 'omit', signal })).ok;
+  } catch {
+    return false;
+  }
+}
+
+function textNode(tag: string, text: string): HTMLElement {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}

@@ -1,0 +1,2 @@
+import './base.css';
+import '../../chutes_jupyter/kernel/static/panel.css';

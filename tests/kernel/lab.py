@@ -94,7 +94,7 @@ def lab_server(folder: Path, *options: str) -> Iterator[str]:
     token = secrets.token_hex(16)
     home = folder / "home"
     runtime, config = home / "runtime", home / "config"
-    (config / "labconfig").mkdir(parents=True)
+    (config / "labconfig").mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
     (config / "labconfig" / "page_config.json").write_text(
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'

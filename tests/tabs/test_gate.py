@@ -209,6 +209,8 @@ async def test_a_tab_that_is_over_says_so_and_nothing_else(here: Stage) -> None:
         reply = await here.ask(target, **GO)
         assert reply.status == 410
         assert b'data-chutes="over"' in reply.body
+        # In the frame where the app was.
+        assert not any("frame-ancestors" in each for each in reply.all("Content-Security-Policy"))
     assert (await here.at("/")).status == 410
     fresh = here.labels.host(here.backend, "origin", "localhost", "http")
     assert fresh.name != here.tab.name

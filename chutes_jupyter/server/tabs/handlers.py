@@ -152,8 +152,10 @@ class OriginHandler(TabHandler):
     def set_default_headers(self) -> None:
         """Protect every answer, errors included."""
         self.clear_header("Server")
-        openers = sorted(self._tab.openers) if self._tab is not None else ()
-        self.set_header("Content-Security-Policy", " ".join(["frame-ancestors 'self'", *openers]))
+        if self._tab is not None:
+            # Without a tab there is only a page of ours, which says so wherever it is shown.
+            allowed = " ".join(["frame-ancestors 'self'", *sorted(self._tab.openers)])
+            self.set_header("Content-Security-Policy", allowed)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "same-origin")
 

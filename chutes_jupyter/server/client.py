@@ -29,6 +29,7 @@ from chutes_jupyter.server.shapes.ports import (
     SshAnswer,
     TabAnswer,
 )
+from chutes_jupyter.server.shapes.readings import ReadingsAnswer
 from chutes_jupyter.server.shapes.words import EventsAnswer, LogAnswer, ResultAnswer
 from chutes_jupyter.server.shapes.workers import (
     HostKeyAnswer,
@@ -140,6 +141,11 @@ class Api:
     def result(self, job: str) -> ResultAnswer:
         """Tell how a job ended."""
         return self._ask(ResultAnswer, "GET", f"/jobs/{job}/result")
+
+    def readings(self, job: str, *, displays: bool = False) -> ReadingsAnswer:
+        """Return what a job told of itself."""
+        path = f"/jobs/{job}/readings"
+        return self._ask(ReadingsAnswer, "GET", path, {"displays": displays})
 
     def ssh(self, job: str) -> SshAnswer:
         """Return the command that opens a shell in a job."""

@@ -1,6 +1,7 @@
 import { Clipboard, MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Toolbar, ToolbarButton } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import type { JobSummary, TabAnswer } from '../api';
@@ -44,6 +45,11 @@ export class PortView extends Widget {
     this.frame.referrerPolicy = 'no-referrer';
     this.node.append(this.notes, this.cover, this.frame);
     model.changed.connect(this.look, this);
+  }
+
+  /** A browser loads a frame anew wherever it is put, and its ticket was good for once. */
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
     void this.load();
   }
 

@@ -1,5 +1,5 @@
 # What a contributor types is what CI runs: each target is one script in scripts/.
-.PHONY: help demo lab test faults gpu check format bench setup clean
+.PHONY: help demo lab test faults full gpu check format bench setup clean
 
 help:
 	@echo "make demo     set up, run the quickstart without a browser, say what happened"
@@ -7,6 +7,7 @@ help:
 	@echo "make test     set up whatever is missing, check, then run every test"
 	@echo "make faults   the cut run in full: 200 cuts, for each of SEEDS=\"1 2 3\""
 	@echo "make gpu      on a machine with an NVIDIA GPU and PyTorch: the real driver, the real card"
+	@echo "make full     every app of docs/tabs.md in both kinds of tab: minutes"
 	@echo "make check    ruff, mypy for three platforms, the layers"
 	@echo "make format   let ruff format and sort what it can"
 	@echo "make bench    each case beside its peer: median, spread, ratio"
@@ -34,6 +35,9 @@ PYTHON ?= python3
 gpu:
 	@$(PYTHON) -m tests.real_gpu
 
+full:
+	@scripts/full
+
 check:
 	@scripts/check
 
@@ -48,4 +52,4 @@ bench:
 	@.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf labextension/node_modules labextension/lib labextension/dist .venv .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf labextension/node_modules labextension/lib labextension/dist .venv .full .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

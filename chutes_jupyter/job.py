@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chutes_jupyter.client import JobClient, Live
+    from chutes_jupyter.client.results import Result
     from chutes_jupyter.doorway import DoorFolder
     from chutes_jupyter.mirror import FileView
     from chutes_jupyter.models import JobSpec
@@ -158,7 +159,7 @@ class Job(JobLog, JobReadings):
             self._keep(self._in_time(future, timeout))
         return self._value
 
-    def _keep(self, data: bytes | bytearray | None) -> None:
+    def _keep(self, data: Result | None) -> None:
         self._value = None if data is None else decoded(self._live, data, self._classes)
 
     def _late(self, timeout: float | None) -> WaitTimeout:

@@ -59,7 +59,9 @@ def wrapped_in(value: object, is_home: Callable[[object], bool]) -> types.Functi
         if not isinstance(function, types.FunctionType):
             continue
         if function is not value and is_home(function):
-            source = function_source(function, function.__name__)
+            # Only what its own statement made can be made again by that.
+            made = function.__globals__.get(function.__name__) is value
+            source = function_source(function, function.__name__) if made else None
             return function if source is not None and source.decorators else None
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # not bound yet

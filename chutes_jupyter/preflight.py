@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Item", "Report", "lacking", "packages_for", "perhaps_lacking"]
+__all__ = ["Item", "Report", "amount", "lacking", "packages_for", "perhaps_lacking"]
 
 _KINDS = ("import", "module", "source", "value", "pickle", "secret")
 #: So many lines of one kind are shown.
@@ -78,13 +78,13 @@ class Report:
         return sum(item.size or 0 for item in self.items)
 
     def __str__(self) -> str:
-        lines = [f"{self.job} on {self.worker}: {_bytes(self.size)} to send"]
+        lines = [f"{self.job} on {self.worker}: {amount(self.size)} to send"]
         for kind in _KINDS:
             some = sorted((i for i in self.items if i.kind == kind), key=lambda i: -(i.size or 0))
             lines += [_line(item) for item in some[:_SHOWN]]
             if len(some) > _SHOWN:
                 rest = sum(item.size or 0 for item in some[_SHOWN:])
-                lines.append(f"  {kind:<7} … and {len(some) - _SHOWN} more, {_bytes(rest)}")
+                lines.append(f"  {kind:<7} … and {len(some) - _SHOWN} more, {amount(rest)}")
         lines += [f"  refused {each}" for each in self.refused]
         lines += [f"  held    {name}: it looks like a credential" for name in self.held]
         lines += [f"  missing {name}: install {package}" for name, package in self.missing.items()]
@@ -98,18 +98,19 @@ class Report:
 
 
 def _line(item: Item) -> str:
-    size = "" if item.size is None else f"  {_bytes(item.size)}"
+    size = "" if item.size is None else f"  {amount(item.size)}"
     return f"  {item.kind:<7} {item.name}{size}"
 
 
-def _bytes(size: int) -> str:
+def amount(size: int) -> str:
+    """Return a number of bytes as people read it."""
     if size < 1000:
         return f"{size} bytes"
-    amount, units = float(size), iter(("kB", "MB", "GB", "TB"))
+    rest, units = float(size), iter(("kB", "MB", "GB", "TB"))
     unit = ""
-    while amount >= 999.5 and (unit := next(units, "")):
-        amount /= 1000
-    return f"{amount:.3g} {unit}"
+    while rest >= 999.5 and (unit := next(units, "")):
+        rest /= 1000
+    return f"{rest:.3g} {unit}"
 
 
 def packages_for(modules: Iterable[str]) -> dict[str, str]:

@@ -139,6 +139,7 @@ class Event(_Reply):
     reason: Text | None = None
     error: RemoteError | None = None
     has_value: bool = False
+    value_size: Size | None = None
     #: Why the result was pickled, for who trusts the worker; else None.
     untrusted: Text | None = None
     by: Word | None = None
@@ -269,6 +270,13 @@ class ReadEnd(_Reply):
     mtime_ns: Nanoseconds
     sha256: Sha256 | None
     changed: bool
+
+
+class LargeResult(_Reply):
+    """The header of the reply to `result` for one that is larger than was asked for."""
+
+    size: Size
+    mtime_ns: Nanoseconds
 
 
 class Hello(_Reply):

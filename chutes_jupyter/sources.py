@@ -75,6 +75,7 @@ def function_source(function: types.FunctionType, name: str) -> Source | None:
 def class_source(cls: type, namespace: Mapping[str, Any]) -> Source | None:
     """Return the source that defines a class, or None where there is none."""
     line = cls.__dict__.get("__firstlineno__")  # Python 3.13 and newer
+    replaced = None
     for label, text in _class_files(cls, namespace):
         found = None
         for node in _classes(_parse(text), cls.__qualname__):
@@ -84,11 +85,16 @@ def class_source(cls: type, namespace: Mapping[str, Any]) -> Source | None:
                 for part in node.body
                 if isinstance(part, ast.FunctionDef)
             }
-            if line in (None, first) and methods <= set(vars(cls)):
+            if not methods <= set(vars(cls)):
+                continue
+            if line in (None, first):
                 found = _lines(text, label, first, node)
+            elif node.decorator_list and replaced is None:
+                # One of them may have made another class of it, on a line of its own.
+                replaced = _lines(text, label, first, node)
         if found is not None:
             return found
-    return None
+    return replaced
 
 
 def _mangled(cls: str, name: str) -> str:

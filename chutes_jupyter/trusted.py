@@ -7,6 +7,7 @@ the person said so, of one result or of a worker, and not even fetched otherwise
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from chutes_jupyter.harmless import harmless
 
 if TYPE_CHECKING:
     from chutes_jupyter.client import Live
+    from chutes_jupyter.client.results import Result
     from chutes_jupyter.own_classes import OwnClasses
 
 _HERE = "{}.{}".format(*sys.version_info)
@@ -40,12 +42,12 @@ def wanted(live: Live, trust: bool) -> bool:
     return live.worker in workers and workers.get(live.worker).is_trusted
 
 
-def loads(data: bytes | bytearray | None, live: Live, classes: OwnClasses) -> Any:
+def loads(data: Result | None, live: Live, classes: OwnClasses) -> Any:
     """Return what a worker pickled; this runs code that the worker chose.
 
     Parameters
     ----------
-    data : bytes-like, optional
+    data : Result, optional
         The pickle, if the worker still has it.
     live : Live
         The job that returned it.
@@ -73,8 +75,8 @@ class _OtherPython(Exception):
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes | bytearray, classes: OwnClasses, there: str) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(self, data: Result, classes: OwnClasses, there: str) -> None:
+        super().__init__(data if isinstance(data, mmap.mmap) else io.BytesIO(data))
         self._classes, self._there = classes, there
 
     def find_class(self, module: str, name: str) -> Any:

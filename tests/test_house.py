@@ -168,7 +168,10 @@ def test_a_module_is_one_room(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md")],
+    [
+        REPOSITORY / name
+        for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/tabs.md")
+    ],
     ids=name_of,
 )
 def test_the_documents_name_what_there_is(path: Path) -> None:

@@ -16,6 +16,9 @@ from .refusals import Buffer, CodecError, Place, malformed, name_of
 #: The tags of `pack`.
 TAGS = ("array", "scalar", "text", "raw")
 
+#: From so many bytes on.
+_KEPT = 1 << 20
+
 _UNIT = r"\[[0-9]{0,10}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]"
 _LEAF = re.compile(r"[<>|][biufcSUV][0-9]{1,10}|[<>][mM]8(%s)?" % _UNIT)
 
@@ -71,6 +74,14 @@ def unpack(tag: str, description: Any, blob: memoryview) -> Any:
     return _build(numpy, _dtype(numpy, kind), shape, order, blob)
 
 
+def may_lie_in(blob: memoryview) -> bool:
+    """Whether an array may keep its numbers in the message that it came in.
+
+    Only where that is the value's own; and small ones would keep all of it from being let go.
+    """
+    return not blob.readonly and blob.nbytes >= _KEPT
+
+
 def _import_numpy() -> Any:
     try:
         return importlib.import_module("numpy")
@@ -108,6 +119,10 @@ def _build(numpy: Any, dtype: Any, shape: Any, order: Any, blob: memoryview) -> 
         raise malformed("an array of the wrong size")
     if not blob.nbytes:
         return numpy.ndarray(shape, dtype, order=order)
+    if may_lie_in(blob):
+        array = numpy.ndarray(shape, dtype, blob, order=order)
+        if array.flags.aligned:
+            return array
     array = numpy.empty(shape, dtype, order)
     flat = array.reshape(-1, order="A").view(numpy.uint8)
     flat[:] = numpy.frombuffer(blob, numpy.uint8)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Dict, List, Optional, Tuple
 
+from .arrays import may_lie_in
 from .families import Packed, library
 from .refusals import Buffer, CodecError, Place, malformed, name_of
 
@@ -304,6 +305,8 @@ class _Reader:
         blob = next(self._blobs, None)
         if blob is None:
             raise malformed("a buffer is missing")
+        if may_lie_in(blob):
+            return self._pa.py_buffer(blob)
         # A copy, since Arrow wants its buffers aligned; and the message may go then.
         buffer = self._pa.allocate_buffer(blob.nbytes)
         memoryview(buffer).cast("B")[:] = blob

@@ -75,7 +75,10 @@ def _joined(data: Dict[str, str], metadata: Dict[str, Any]) -> bytes:
 
 def text_of(value: Any) -> str:
     """Return what `print` shows of an object."""
-    return value if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return value
+    text = _tried(lambda: repr(value))
+    return object.__repr__(value) if text is None else str(text)
 
 
 def _forms(value: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
@@ -83,7 +86,8 @@ def _forms(value: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     metadata: Dict[str, Any] = {}
     figures = sys.modules.get("matplotlib.figure")
     if figures is not None and isinstance(value, figures.Figure):
-        found["image/png"] = pictures.drawn(value)
+        picture = _tried(lambda: pictures.drawn(value))
+        found.update({} if picture is None else {"image/png": picture})
     elif not isinstance(value, (str, bytes, type)):
         whole = _asked(value, "_repr_mimebundle_", include=None, exclude=None)
         if isinstance(whole, tuple) and len(whole) == 2:
@@ -100,12 +104,10 @@ def _forms(value: Any) -> Tuple[Dict[str, Any], Dict[str, Any]]:
 
 def _pretty(value: Any) -> str:
     printer = sys.modules.get("IPython.lib.pretty")
+    text = None
     if printer is not None and hasattr(type(value), "_repr_pretty_"):
-        try:
-            return str(printer.pretty(value))
-        except Exception:  # noqa: BLE001 - as in `_asked`
-            traceback.print_exc()
-    return text_of(value)
+        text = _tried(lambda: printer.pretty(value))
+    return text_of(value) if text is None else str(text)
 
 
 def _add(
@@ -120,11 +122,20 @@ def _add(
 
 def _asked(value: Any, name: str, **options: Any) -> Any:
     """Return what a method of an object gives, None without the method."""
-    try:
+
+    def ask() -> Any:
         if getattr(value, _CANARY, None) is not None:
             return None
         method = getattr(value, name, None)
         return method(**options) if callable(method) else None
+
+    return _tried(ask)
+
+
+def _tried(what: Callable[[], Any]) -> Any:
+    """Return what an object says of itself, None where it fails at that."""
+    try:
+        return what()
     except Exception:  # noqa: BLE001 - said in the log, and there are other forms
         # The person's own or a library's fault: as IPython says it.
         traceback.print_exc()

@@ -5,7 +5,8 @@ Reading runs no code that the bytes name, and whatever the bytes are, it fails w
 alone: a worker may belong to a stranger.
 
 Layout, integers big-endian: `MAGIC`, the length of the header (u64), the number of blobs (u32),
-the length of each blob (u64), the header, the blobs. The header is JSON. There ``null``,
+the length of each blob (u64), the header, the blobs. Large blobs begin at multiples of `ALIGNED`
+bytes, so that arrays may lie in a file that is mapped. The header is JSON. There ``null``,
 booleans, numbers and strings are themselves, an object is a dict whose keys are all strings,
 and an array is ``[tag, …]``: everything else. Raw bytes lie in the blobs, each used once and in
 the order of the header, so that no short message can unfold into a huge value.
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     from .classes import Resolver
     from .families import Packed
 
-__all__ = ["MAX_DEPTH", "CodecError", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "CodecError", "dumps", "encode", "loads"]
 
 #: The last byte is the version of the format.
-MAGIC = b"\x93chutes\x01"
+MAGIC = b"\x93chutes\x02"
+#: Where blobs of at least `_LARGE` bytes begin: at a multiple of this.
+ALIGNED, _LARGE = 64, 4096
+#: How large a header may be: its values take many times as much memory.
+_LARGEST_HEADER = 1 << 32
 #: How deep lists, dicts and the like may lie within each other.
 MAX_DEPTH = 200
 
@@ -77,6 +82,23 @@ def dumps(
         If something in the value can't travel; the message says where it is, what it is and
         what to do.
     """
+    try:
+        return b"".join(encode(value, name, figures=figures, classes=classes))
+    except MemoryError as error:
+        raise _no_memory(name) from error
+
+
+def encode(
+    value: object,
+    name: str = "value",
+    *,
+    figures: bool = False,
+    classes: Optional[List[type]] = None,
+) -> List[Buffer]:
+    """Return the bytes of a value in pieces, which are parts of the value where they can be.
+
+    The parameters and errors are those of `dumps`.
+    """
     writer = _Writer(figures, classes)
     place = (None, Words(name))
     try:
@@ -84,19 +106,35 @@ def dumps(
         header = json.dumps(
             node, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
         ).encode("utf-8")
-        sizes = [memoryview(blob).nbytes for blob in writer.blobs]
-        table = struct.pack("!%dQ" % len(sizes), *sizes)
-        prefix = MAGIC + _SIZES.pack(len(header), len(sizes))
-        return b"".join((prefix, table, header, *writer.blobs))
     except RecursionError as error:
         raise CodecError("%s is nested too deeply: flatten it." % (name or "value")) from error
     except MemoryError as error:
-        raise CodecError(
-            "%s is too large for this machine's memory: write it to a file." % (name or "value")
-        ) from error
+        raise _no_memory(name) from error
+    sizes = [memoryview(blob).nbytes for blob in writer.blobs]
+    table = struct.pack("!%dQ" % len(sizes), *sizes)
+    pieces: List[Buffer] = [MAGIC + _SIZES.pack(len(header), len(sizes)) + table, header]
+    end = len(pieces[0]) + len(header)
+    for blob, size in zip(writer.blobs, sizes):
+        begin = _begin(end, size)
+        if begin > end:
+            pieces.append(bytes(begin - end))
+        pieces.append(blob)
+        end = begin + size
+    return pieces
 
 
-def loads(data: Buffer, *, classes: Optional[Resolver] = None) -> Any:
+def _begin(end: int, size: int) -> int:
+    """Return where a blob of that size begins when what is before it ends at `end`."""
+    return end if size < _LARGE else -(-end // ALIGNED) * ALIGNED
+
+
+def _no_memory(name: str) -> CodecError:
+    return CodecError(
+        "%s is too large for this machine's memory: write it to a file." % (name or "value")
+    )
+
+
+def loads(data: Buffer, *, classes: Optional[Resolver] = None, keep: bool = False) -> Any:
     """Return the value whose bytes these are.
 
     Parameters
@@ -106,6 +144,9 @@ def loads(data: Buffer, *, classes: Optional[Resolver] = None) -> Any:
     classes : callable, optional
         Given a module and a qualified name, returns the class of that name that the value may
         have instances of, or None. Without it there are none.
+    keep : bool
+        Whether large arrays of the value may lie in `data` rather than in memory of their own:
+        for what can be written to, and nobody else has.
 
     Raises
     ------
@@ -114,7 +155,8 @@ def loads(data: Buffer, *, classes: Optional[Resolver] = None) -> Any:
         where NumPy is missing, an instance of a class that isn't here).
     """
     try:
-        header, blobs = _split(memoryview(data).cast("B"))
+        view = memoryview(data).cast("B")
+        header, blobs = _split(view if keep else view.toreadonly())
         reader = _Reader(blobs, classes)
         value = reader.value(_parse(header), 0)
         reader.finish()
@@ -136,18 +178,21 @@ def _split(data: memoryview) -> Tuple[bytes, List[memoryview]]:
         )
     head, count = _SIZES.unpack_from(data, start)
     start += _SIZES.size
-    if count * 8 + head > data.nbytes - start:
+    if count * 8 + head > data.nbytes - start or head > _LARGEST_HEADER:
         raise malformed("they are cut short")
     sizes = struct.unpack_from("!%dQ" % count, data, start)
     start += count * 8
     header = bytes(data[start : start + head])
     start += head
-    if sum(sizes) != data.nbytes - start:
-        raise malformed("their lengths don't add up")
     blobs = []
     for size in sizes:
+        start = _begin(start, size)
+        if size > data.nbytes - start:
+            raise malformed("their lengths don't add up")
         blobs.append(data[start : start + size])
         start += size
+    if start != data.nbytes:
+        raise malformed("their lengths don't add up")
     return header, blobs
 
 

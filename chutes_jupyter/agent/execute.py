@@ -17,10 +17,11 @@ import os
 import socket
 import sys
 import threading
-from typing import Any, Callable, Dict, Literal, Optional
+from typing import Any, Callable, Dict, Literal, Optional, Sequence
 
-from . import cells, classes, codec, faults, modules, raised, shell, space
-from .journal import JobDir, write_bytes
+from . import cells, classes, codec, faults, modules, raised, shell, space, whereabouts
+from .journal import JobDir, write_pieces
+from .refusals import Buffer
 from .reports import Reports
 from .telling import Teller
 
@@ -78,9 +79,11 @@ class _Link:
     def __init__(self, fd: int) -> None:
         self._sock = socket.socket(fileno=fd)
         self._sock.set_inheritable(False)
+        self._saying = threading.Lock()
 
     def say(self, **words: Any) -> None:
-        self._sock.sendall(json.dumps(words).encode("ascii") + b"\n")
+        with self._saying:
+            self._sock.sendall(json.dumps(words).encode("ascii") + b"\n")
 
     def listen(self, on_cancel: Callable[[], None], on_interrupt: Callable[[], None]) -> None:
         def hear() -> None:
@@ -145,7 +148,7 @@ def _job(path: str) -> JobDir:
 def _bring(value: Any, path: str) -> Optional[str]:
     """Write down what the function returned; say why if only who trusts us may read it."""
     try:
-        returned = codec.dumps(value, "result", figures=True, classes=[])
+        returned = codec.encode(value, "result", figures=True, classes=[])
     except codec.CodecError as error:
         why = str(error)
     else:
@@ -155,11 +158,11 @@ def _bring(value: Any, path: str) -> Optional[str]:
     from . import pickled
 
     try:
-        returned = pickled.dumps(value)
+        pickle = pickled.dumps(value)
     except pickled.Unpicklable as error:
         message = "the returned value can't travel: %s It can't be pickled either (%s)."
         raise codec.CodecError(message % (why, error)) from error
-    _keep(os.path.join(path, "result.pickle"), returned)
+    _keep(os.path.join(path, "result.pickle"), [pickle])
     return why[:10_000]
 
 
@@ -176,18 +179,19 @@ class DiskFull(Exception):
     """What the function returned has no room on the worker's disk."""
 
 
-def _keep(path: str, result: bytes) -> None:
+def _keep(path: str, result: Sequence[Buffer]) -> None:
     folder = os.path.dirname(path)
+    size = sum(memoryview(piece).nbytes for piece in result)
     try:
         # Asked before: others need what room there is while this is tried.
-        if space.free(folder) < len(result):
+        if space.free(folder) < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_bytes(path, result)
+        write_pieces(path, result)
     except OSError as error:
         if not space.is_full(error):
             raise
         where = space.sentence(os.path.dirname(folder), error)
-        raise DiskFull("the returned value has %d bytes, and %s" % (len(result), where)) from error
+        raise DiskFull("the returned value has %d bytes, and %s" % (size, where)) from error
 
 
 def _open_streams() -> None:
@@ -221,6 +225,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports
             if inspect.isawaitable(answer):
                 await answer
         link.say(running="%d.%d.%d" % sys.version_info[:3])
+        whereabouts.tell(lambda place: link.say(place=place))
         if inspect.iscoroutinefunction(loaded.job):
             return await loaded.job(chute, **job_data)
         return await _in_thread(loop, lambda: loaded.job(chute, **job_data))

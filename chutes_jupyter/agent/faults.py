@@ -13,6 +13,8 @@ import fcntl
 import os
 import re
 import signal
+import sys
+import types
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 #: Higher than descriptors that a program uses: who closes it and opens others won't find them
@@ -20,6 +22,8 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 _HIGH = 900
 #: How much of the file is read, how much of it is told, and how many threads, at the most.
 _READ, _TOLD, _THREADS = 128 * 1024, 20_000, 8
+#: So many frames of a thread are looked at while it runs.
+_DEEP = 5000
 _AGENT = os.path.dirname(os.path.abspath(__file__))
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__))
 _THREAD = re.compile(r"^(Current thread|Thread) (0x[0-9a-f]+).*\(most recent call first\):$")
@@ -95,6 +99,31 @@ class _Thread(NamedTuple):
     job: bool
 
 
+def here(own: int) -> str:
+    """Return where the function is right now, in a few words; "" where it waits for something.
+
+    Parameters
+    ----------
+    own : int
+        The thread that asks.
+    """
+    threads = [_running(frame) for ident, frame in sys._current_frames().items() if ident != own]
+    chosen = [thread for thread in threads if thread.job] or threads
+    chosen = [thread for thread in chosen if any(frame.person for frame in thread.frames)]
+    return _place(chosen[0].frames) if chosen else ""
+
+
+def _running(frame: Optional[types.FrameType]) -> "_Thread":
+    frames: List[_Frame] = []
+    while frame is not None and len(frames) < _DEEP:
+        code = frame.f_code
+        if code.co_filename.startswith(_AGENT):
+            break
+        frames.append(_Frame(code.co_filename, str(frame.f_lineno), code.co_name))
+        frame = frame.f_back
+    return _Thread([], False, _without_loop(frames, frame is not None), frame is not None)
+
+
 def read(path: str) -> Optional[Fault]:
     """Return where a process was that a signal ended, or None where it could not say."""
     try:
@@ -156,6 +185,12 @@ def _thread(current: bool, lines: List[str]) -> _Thread:
             break
         frames.append(frame)
     job = len(frames) + 1 < len(lines)
-    while frames and job and not frames[-1].person:
-        frames.pop()  # asyncio's, between the function and us
+    frames = _without_loop(frames, job)
     return _Thread(lines[: 1 + len(frames)], current, frames, job)
+
+
+def _without_loop(frames: List[_Frame], job: bool) -> List[_Frame]:
+    """Leave out asyncio's frames between the function and us."""
+    while frames and job and not frames[-1].person:
+        frames = frames[:-1]
+    return frames

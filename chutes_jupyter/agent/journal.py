@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import space
 
@@ -221,11 +221,17 @@ def discard(path: str) -> None:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write a file that is there whole or not at all, readable by its owner alone."""
+    write_pieces(path, [data])
+
+
+def write_pieces(path: str, pieces: Sequence[Any]) -> None:
+    """Write a file of bytes-like pieces; see `write_bytes`."""
     beside = "%s.%d.new" % (path, os.getpid())
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
         os.replace(beside, path)
     except OSError:
         os.unlink(beside)

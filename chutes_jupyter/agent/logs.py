@@ -34,6 +34,8 @@ _SEGMENTS, _PART = 4, 8
 _INDEX_SHARE, _INDEX_LEAST = 16, 4096
 #: What the end of a log may still take when the disk is full, in bytes.
 _LAST_WORDS = 64 * 1024
+#: How much of a log a job that was killed says once more: bytes, and lines.
+_WORDS, _LINES = 4096, 10
 _SEGMENT = re.compile(r"log\.([0-9]{20})\Z")
 
 
@@ -208,6 +210,13 @@ def read_tail(job: JobDir, tail: int, limit: int) -> Piece:
         piece = _try_to_read(job, 0, tail, limit)
         if piece is not None:
             return piece
+
+
+def last_words(job: JobDir) -> str:
+    """Return the last lines of a log, for who sees nothing else of it; "" where it is empty."""
+    text = read_tail(job, _WORDS, _WORDS).data.decode("utf-8", "replace")
+    lines = [line for line in text.splitlines() if line.strip()][-_LINES:]
+    return "The last lines of its log:\n  %s" % "\n  ".join(lines) if lines else ""
 
 
 def _try_to_read(job: JobDir, offset: int, tail: Optional[int], limit: int) -> Optional[Piece]:

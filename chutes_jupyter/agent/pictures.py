@@ -178,7 +178,9 @@ def _image(parts: List[Any], pixels: memoryview) -> Any:
         image = images.new(mode, (width, height))
     if palette is not None:
         kind, colours = palette
-        image.putpalette(colours, kind)
+        if colours:
+            image.putpalette(colours, kind)
+            image.load()  # which takes it over, or says what is wrong with it
     if type(info) is not dict:
         raise malformed("an image of no info")
     image.info.update(info)

@@ -37,7 +37,7 @@ from .history import History
 from .installed import Installed
 from .journal import EventLog, JobDir, JournalError, OtherFormat
 from .modules import ModuleError, ModuleStore
-from .sending import LARGE, Digest, Listed, send
+from .sending import LARGE, Digest, Listed, hash_before, send
 from .template import TemplateDied, Templates
 
 Pair = Tuple[Dict[str, Any], bytes]
@@ -456,8 +456,13 @@ class Requests:
         if not log.terminal or not os.path.exists(path):
             return {"state": log.state, "has_value": False}, b""
         fields = {"state": log.state, "has_value": True}
+        status = os.stat(path)
+        if status.st_size > header.get("limit", status.st_size):
+            # Too large for where it was asked: it is fetched like a file.
+            return dict(fields, size=status.st_size, mtime_ns=status.st_mtime_ns, large=True), b""
         result = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by send
-        pieces = send(result, 0, hashlib.sha256())
+        offset = int(header.get("offset", 0))
+        pieces = send(result, offset, hash_before(result, offset))
         return ((dict(fields, **extra), data) for extra, data in pieces)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any, Dict, Iterator, Optional, Tuple, Union
 
@@ -10,6 +11,7 @@ from .journal import JobDir
 
 #: Hashing so many bytes takes a moment that people would notice.
 LARGE = 64 * 1024 * 1024
+_PIECE = 1024 * 1024
 
 
 class Listed:
@@ -46,6 +48,19 @@ class Listed:
 
 #: What gathers the hash of a file; Any is hashlib's own, whose type has no public name.
 Digest = Union[Listed, Any]
+
+
+def hash_before(file: Any, offset: int) -> Any:
+    """Return the sha256 of what a file has before `offset`, to which the rest is added."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while offset > 0:
+        data = file.read(min(_PIECE, offset))
+        if not data:
+            break
+        digest.update(data)
+        offset -= len(data)
+    return digest
 
 
 def send(

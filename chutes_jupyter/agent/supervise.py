@@ -20,7 +20,7 @@ from typing import Any, Dict, Optional, Tuple
 from . import doors, endings, faults, guardian, processes, space
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
-from .logs import STDERR, STDOUT, LogWriter, open_pipe
+from .logs import STDERR, STDOUT, LogWriter, last_words, open_pipe
 from .memory import Memory
 from .outputs import Listing, publish
 from .ports import PortTaken, Reservations, prefixes
@@ -73,6 +73,8 @@ class Supervisor:
         self._raised: Optional[Dict[str, Any]] = None
         self._fault: Optional[Dict[str, Any]] = None
         self._returned = False
+        #: Where the function was last seen.
+        self._place = ""
         #: Why the result is one for clients that trust this worker, if it is.
         self._untrusted: Optional[str] = None
         self._began: Optional[float] = None
@@ -269,6 +271,8 @@ class Supervisor:
                 self.events.write("state", state="running", python=word["running"])
         elif "notice" in word:
             self._notice(word["notice"])
+        elif "place" in word:
+            self._place = str(word["place"])[:1000]
         else:
             self._raised = word.get("raised")
             self._returned = self._raised is None
@@ -430,12 +434,16 @@ class Supervisor:
         if not killed and not interrupted:
             return ""
         fault = faults.read(self.job.faults)
-        if fault is None:
-            return ""
-        if killed:
+        if fault is None and killed:
+            # By what nobody hears coming. What is known is from just before.
+            fault = faults.Fault(self._place, last_words(self.job))
+            said = "; it was last seen in %s" % self._place if self._place else ""
+        else:
+            said = "; it was in %s" % fault.where if fault else ""
+        if killed and fault and any(fault):
             name = endings.signal_name(os.WTERMSIG(status or 0))
             self._fault = {"type": name, "message": fault.where, "traceback": fault.text}
-        return "; it was in %s" % fault.where
+        return said
 
     def _describe(self, status: int) -> str:
         """Return how the function's process ended without having said so, in a sentence."""
@@ -471,6 +479,7 @@ class Supervisor:
             reason=reason,
             error=self._raised or self._fault,
             has_value=has_value,
+            value_size=os.path.getsize(self.job.result) if has_value else None,
             untrusted=self._untrusted,
             durable=True,
         )

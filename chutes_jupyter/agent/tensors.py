@@ -9,6 +9,7 @@ import importlib
 import sys
 from typing import Any, List, Optional
 
+from . import arrays
 from .families import Packed, library
 from .refusals import CodecError, Place, malformed, name_of
 
@@ -90,7 +91,8 @@ def unpack(tag: str, parts: List[Any], blobs: List[memoryview]) -> Any:
     if not count:
         tensor = torch.empty(shape, dtype=dtype)
     else:
-        raw = torch.frombuffer(bytearray(blobs[0]), dtype=torch.uint8)
+        numbers = blobs[0] if arrays.may_lie_in(blobs[0]) else bytearray(blobs[0])
+        raw = torch.frombuffer(numbers, dtype=torch.uint8)
         if name == "bool" and raw.max() > 1:
             raise malformed("a tensor of neither true nor false")
         tensor = raw.view(dtype).reshape(shape)
@@ -107,7 +109,5 @@ def _array(name: str, shape: Any, blob: memoryview) -> Any:
             "%s (pip install torch), or let the function return tensor.float()."
             % (name, sys.executable)
         )
-    from . import arrays
-
     dtype = numpy.dtype(_DTYPES[name]).newbyteorder("<").str
     return arrays.unpack("array", (dtype, shape, "C"), blob)

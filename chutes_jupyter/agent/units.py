@@ -12,11 +12,14 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from . import codec
 from .bodies import FACTORY, Around, cell_function, definition
+from .containers import MAPPINGS, SEQUENCES
 
 #: How the names begin that the client makes up for what has none.
 HIDDEN = "__chute_part_"
 #: Values of so many bytes are looked at once more when everything is made.
 _RESTORED = 1 << 20
+#: What people count and list in.
+_COUNTING = (*MAPPINGS, *SEQUENCES, bool, int, float, complex, str, bytes, bytearray, type(None))
 
 
 class Maker:
@@ -63,6 +66,8 @@ class Maker:
 
     def _restore(self, name: str, data: bytes) -> None:
         value = self._names[name]
+        if type(value) not in _COUNTING:
+            return  # nothing counts in one, and others may have taken parts of it
         try:
             if codec.dumps(value) == data:
                 return

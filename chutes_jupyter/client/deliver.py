@@ -137,6 +137,8 @@ class Delivery:
         self._session, self._live, self._submission = session, live, submission
         #: Whether the worker may have the job.
         self.sent = False
+        #: How many bytes go ahead of it, and how many of them are there.
+        self._total = self._gone = 0
 
     async def run(self) -> Submitted:
         """Deliver the job.
@@ -158,6 +160,7 @@ class Delivery:
                     raise Withdrawn(_WITHDRAWN[error.code]) from error
                 raise Undeliverable(str(error)) from error
             except ChuteError as error:
+                self._live.set(carried="")
                 if not self.sent and not (tries < _TRIES and self._passes(error)):
                     raise Undeliverable(str(error)) from error
                 self._live.set(trouble=str(error))
@@ -185,10 +188,15 @@ class Delivery:
         self._trouble(None)
         await self._check_needs()
         await self._check_interpreter()
-        await self._send_files()
-        if len(payload) > STAGED:
+        files = await self._missing_files()
+        staged = len(payload) if len(payload) > STAGED else 0
+        self._total = staged + sum(len(self._submission.files[each]) for each in files)
+        self._gone = 0
+        await _some_at_once(partial(self._send_file, each) for each in files)
+        if staged:
             await self._stage(payload)
             payload = b""
+        self._live.set(carried="")
         if self._live.cancel_asked:
             await self._withdraw()
         link = await self._session.link()
@@ -243,19 +251,25 @@ class Delivery:
                 offset=offset,
                 total=len(payload),
             )
+            self._told(len(payload[offset : offset + STAGED]))
 
         # The first alone: it makes the file.
         await send(0)
         await _some_at_once(partial(send, offset) for offset in range(STAGED, len(payload), STAGED))
 
-    async def _send_files(self) -> None:
-        """Send what the worker lacks of the person's modules."""
+    def _told(self, sent: int) -> None:
+        self._gone += sent
+        self._live.carry("on its way to the worker", self._gone, self._total)
+
+    async def _missing_files(self) -> list[str]:
+        """Return what the worker lacks of the person's modules, by its hashes."""
         hashes = sorted(self._submission.files)
+        missing: list[str] = []
         for start in range(0, len(hashes), _HASHES_AT_ONCE):
             some = hashes[start : start + _HASHES_AT_ONCE]
             reply = await self._session.request("modules", hashes=some)
-            missing = set(parse(MissingFiles, reply.header).missing) & set(some)
-            await _some_at_once(partial(self._send_file, each) for each in sorted(missing))
+            missing += set(parse(MissingFiles, reply.header).missing) & set(some)
+        return sorted(missing)
 
     async def _send_file(self, sha256: str) -> None:
         data = self._submission.files[sha256]
@@ -269,6 +283,7 @@ class Delivery:
                 offset=offset,
                 total=len(data),
             )
+            self._told(len(data[offset : offset + STAGED]))
 
 
 async def _some_at_once(sends: Iterable[Callable[[], Awaitable[None]]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.results import LARGE
 from chutes_jupyter.client.words import outage
+from chutes_jupyter.preflight import amount
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
@@ -111,6 +113,11 @@ class JobFacts:
         return self._live.sent
 
     @property
+    def carried(self) -> str:
+        """What is on its way: ``its result arrives: 120 MB of 3.2 GB``; "" where nothing is."""
+        return self._live.carried
+
+    @property
     def notices(self) -> list[str]:
         """What the person should read."""
         return list(self._live.notices)
@@ -122,9 +129,13 @@ class JobFacts:
 
     @property
     def withheld(self) -> str | None:
-        """Why what it returned is brought by `result` alone, since it is a pickle; or None."""
-        why = self._live.untrusted
-        return None if why is None else f"Only job.result() brings what it returned: {why}"
+        """Why what it returned is brought by `result` alone: a pickle, or large; or None."""
+        if self._live.untrusted is not None:
+            return f"Only job.result() brings what it returned: {self._live.untrusted}"
+        size = self._live.value_size
+        if size is None or size <= LARGE:
+            return None
+        return f"job.result() brings what it returned: {amount(size)}"
 
     def done(self) -> bool:
         """Whether it has ended."""

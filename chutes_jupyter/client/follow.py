@@ -19,6 +19,7 @@ from chutes_jupyter.client.doors import Doors
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
 from chutes_jupyter.client.readings import Reader
+from chutes_jupyter.client.results import Result, bring
 from chutes_jupyter.errors import RequestRefused
 from chutes_jupyter.mirror import Mirror, MirrorFolder
 from chutes_jupyter.models import TERMINAL
@@ -304,6 +305,20 @@ class Follower:
     async def _end_here(self, state: str, reason: str) -> None:
         self.live.end_here(state, reason)
         await self._records.settle(self.live)
+
+    # -- what it returned -------------------------------------------------------------
+
+    async def bring_result(self, form: str, limit: int | None) -> Result | None:
+        """Return what the job returned; see `bring`."""
+        return await bring(
+            self.live,
+            self.control,
+            self.bulk,
+            form,
+            folder=self._folder,
+            executor=self._executor,
+            limit=limit,
+        )
 
     # -- cancelling -------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,20 +18,19 @@ from chutes_jupyter.client.interpreter import Lack, lacks
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.logs import LogStream, last_lines
 from chutes_jupyter.client.records import Records
+from chutes_jupyter.client.results import Result
 from chutes_jupyter.client.session import AbsentSession, Session
 from chutes_jupyter.client.tunnels import Tunnels
 from chutes_jupyter.config import Settings, Worker, Workers
 from chutes_jupyter.errors import (
-    AgentFailed,
     ChuteError,
     ConnectionLost,
     JobNotFound,
     RequestRefused,
-    ResultError,
     UnknownWorker,
 )
 from chutes_jupyter.mirror import MirrorFolder
-from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, ReadEnd, parse
+from chutes_jupyter.replies import OTHER_FORMAT, Hello, Info, parse
 from chutes_jupyter.store import JobRecord, Store
 
 if TYPE_CHECKING:
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
-_MAX_RESULT = 4 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -269,7 +266,7 @@ class JobClient:
             )
         )
 
-    async def value(self, live: Live) -> bytes | bytearray | None:
+    async def value(self, live: Live) -> Result | None:
         """Return the result's bytes once the job has ended; None if there are none."""
         await live.until(lambda: live.has_value is not None or live.broken is not None)
         return await self.result(live) if live.has_value else None
@@ -352,7 +349,7 @@ class JobClient:
         """Return a job's log from a byte on; with `follow` until its end."""
         return LogStream(self._followers[live.id].control, live, offset=offset, follow=follow)
 
-    async def result(self, live: Live, form: str = "codec") -> bytes | bytearray | None:
+    async def result(self, live: Live, form: str = "codec") -> Result | None:
         """Return what the function returned, as the codec's bytes; None if it did not return.
 
         With the form ``pickle`` it is what the worker pickled: `trusted` alone may read that.
@@ -362,34 +359,8 @@ class JobClient:
         ResultError
             If it is too large to be held here.
         """
-        control = self._followers[live.id].control
-        while True:
-            await control.patient_link(lambda reason: live.set(trouble=reason))
-            try:
-                return await self._read_result(control, live, form)
-            except ConnectionLost as error:
-                live.set(trouble=str(error))
-
-    async def _read_result(self, control: Session, live: Live, form: str) -> bytearray | None:
-        digest = hashlib.sha256()
-        # Not a list: in pieces of a byte each, it would be many times as large.
-        value = bytearray()
-        async with control.stream("result", job=live.id, form=form) as frames:
-            async for reply in frames:
-                if not reply.header.get("has_value"):
-                    return None
-                value += reply.body
-                if len(value) > _MAX_RESULT:
-                    raise ResultError(
-                        f"The result of {live.label} is over {_MAX_RESULT // 1024**3} GiB: "
-                        "write large values to files in output_dir."
-                    )
-                digest.update(reply.body)
-                if not reply.more:
-                    end = parse(ReadEnd, reply.header)
-                    if end.sha256 != digest.hexdigest():
-                        raise AgentFailed(f"The result of {live.label} arrived damaged.")
-        return value
+        limit = Settings.load().mirror_limit
+        return await self._followers[live.id].bring_result(form, limit)
 
     # -- workers ----------------------------------------------------------------------
 

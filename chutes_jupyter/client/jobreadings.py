@@ -22,6 +22,8 @@ _PATIENCE = 5.0
 class JobReadings(JobFacts):
     """Progress, metrics, what was shown, and what is used.
 
+    Lists of jobs show `record.progress` instead, for which nobody is asked.
+
     The first look asks the worker, for a few seconds at the most. From then on it is kept up to
     date in the background as long as somebody looks or has subscribed.
     """

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import FileView, MirrorStatus
 from chutes_jupyter.models import TERMINAL, Port
+from chutes_jupyter.preflight import amount
 from chutes_jupyter.readings import Readings
 from chutes_jupyter.store import JobRecord
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
+#: How often it is told how much of something has come, in seconds.
+_CARRIED_EVERY = 0.25
 #: What a job waits for is shown in a line with others, in characters.
 _WAITS_FOR = 200
 #: A job of a year that changes its outputs all the time has not so many.
@@ -62,6 +65,8 @@ class Live:
         self._end = 0
         self.error: RemoteError | None = None
         self.has_value: bool | None = None
+        #: How many bytes what it returned has, where the worker said so.
+        self.value_size: int | None = None
         #: Why the result is a pickle, which is read only from a trusted worker; None if it is not.
         self.untrusted: str | None = None
         self.python: str | None = None
@@ -73,6 +78,9 @@ class Live:
         self.notices: tuple[str, ...] = ()
         #: What went along, where this process has submitted it.
         self.sent: tuple[Item, ...] = ()
+        #: What is on its way between here and the worker, and how much of it has come.
+        self.carried = ""
+        self._carried_at = 0.0
         #: Whether the worker answered, since we follow the job.
         self.checked = False
         #: Whether the worker has it no more, once it had ended.
@@ -145,6 +153,15 @@ class Live:
             progress=self.readings.progress,
         )
 
+    def carry(self, what: str, done: int, total: int) -> None:
+        """Tell how far something large is on its way; "" when it is there."""
+        now = time.monotonic()
+        if done < total and now - self._carried_at >= _CARRIED_EVERY:
+            self._carried_at = now
+            self.set(carried=f"{what}: {amount(done)} of {amount(total)}")
+        elif done >= total:
+            self.set(carried="")
+
     # -- changes, in the background loop ----------------------------------------------
 
     def set(self, **changes: object) -> None:
@@ -213,6 +230,7 @@ class Live:
             self._end = event.n
             self.ended, self.reason = event.t, event.reason or None
             self.error, self.has_value = event.error, event.has_value
+            self.value_size = event.value_size
             self.untrusted = None if event.has_value else event.untrusted
         # What the store knew may be newer than this, when the events are read again.
         if event.n > self.event and event.state is not None:

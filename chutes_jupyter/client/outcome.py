@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.agent import codec
@@ -17,12 +18,13 @@ from chutes_jupyter.twins import twin
 
 if TYPE_CHECKING:
     from chutes_jupyter.client.live import Live
+    from chutes_jupyter.client.results import Result
     from chutes_jupyter.own_classes import OwnClasses
 
 _KINDS: dict[str, type[JobError]] = {"cancelled": JobCancelled, "timed_out": JobTimedOut}
 
 
-def decoded(live: Live, data: bytes | bytearray, classes: OwnClasses) -> Any:
+def decoded(live: Live, data: Result, classes: OwnClasses) -> Any:
     """Return the value of a result's bytes, which may be a stranger's.
 
     Raises
@@ -31,7 +33,7 @@ def decoded(live: Live, data: bytes | bytearray, classes: OwnClasses) -> Any:
         If they are none that can be read here.
     """
     try:
-        return codec.loads(data, classes=classes)
+        return codec.loads(memoryview(data), classes=classes, keep=isinstance(data, mmap.mmap))
     except codec.CodecError as error:
         raise ResultError(f"The result of {live.label} can't be read here: {error}") from error
 

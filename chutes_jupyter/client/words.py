@@ -27,6 +27,8 @@ def describe(live: Live) -> str:
         lines.append(f"  {_short(live.reason)}")
     if age := _age(live):
         lines.append(f"  {age}")
+    if live.carried:
+        lines.append(f"  {live.carried}")
     if live.gpus and not live.terminal:
         lines.append(f"  {live.gpus}")
     if live.mirror.files_total or live.mirror.reason:
@@ -88,7 +90,9 @@ def late(live: Live, timeout: float, now: float) -> str:
             f"{live.label} is not known to be over after {timeout:g} s: {state}. Waiting longer "
             "goes on by itself once the worker can be reached; the job needs nobody."
         )
-    what = f"is still {live.state}" if not live.terminal else "has ended; its outputs arrive"
+    what = f"has ended; {live.carried or 'its outputs arrive'}"
+    if not live.terminal:
+        what = f"is still {live.state}" + (f" ({live.carried})" if live.carried else "")
     return f"{live.label} {what} after {timeout:g} s. It goes on."
 
 

@@ -1,4 +1,4 @@
-"""How a job is shown: a live panel where a front end can show one, plain text elsewhere."""
+"""How a job is shown: a live panel where a front end can show one, elsewhere its record."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ _last: tuple[int, str] | None = None
 
 
 def register(shell: InteractiveShell) -> None:
-    """Show jobs as panels where that can be."""
+    """Show jobs as panels where that can be, and as records where only HTML can be."""
     formatter = shell.display_formatter.ipython_display_formatter  # type: ignore[union-attr]
 
     def show(job: Job) -> None:
-        if not panels_work(shell):
+        if panels_work(shell):
+            show_panel(shell, job)
+        elif hasattr(shell, "kernel"):
+            # A notebook that runs unattended, or one that is not known to have widgets.
+            show_record(job)
+        else:
             # IPython then goes on to the next formatter, which is that of plain text.
             raise NotImplementedError
-        show_panel(shell, job)
 
     formatter.for_type_by_name(_HOME, _CLASS, show)
 
@@ -74,3 +78,16 @@ def show_panel(shell: InteractiveShell, job: Job, *, log: bool = True) -> None:
     if here != _last:
         _last = here
         Panel(job, log=log).show()
+
+
+def show_record(job: Job) -> None:
+    """Display what is known of the job as plain HTML, which is renewed until it has ended."""
+    from chutes_jupyter.kernel import view
+    from chutes_jupyter.kernel.keeper import Keeper
+
+    keeper = Keeper(job)
+    if view.over(job):
+        keeper.show_whole()
+        return
+    keeper.show()
+    keeper.follow()

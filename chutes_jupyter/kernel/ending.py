@@ -31,9 +31,10 @@ def of(job: Job) -> dict[str, Any]:
             else error.traceback.split("\n")
         )
         traceback = "\n".join(lines[-_MAX_LINES:])
-    value = job.value
+    withheld = job.withheld
+    value = None if withheld else job.value
     return {
         "value": None if value is None else tables.value(value),
         "traceback": traceback,
-        "withheld": job.withheld if value is None else None,
+        "withheld": withheld,
     }

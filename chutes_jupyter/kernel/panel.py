@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from chutes_jupyter.errors import ChuteError, WaitTimeout
+from chutes_jupyter.errors import ChuteError
 from chutes_jupyter.kernel import answers, ending, view
-from chutes_jupyter.kernel.logtail import shown
+from chutes_jupyter.kernel.keeper import Keeper
 from chutes_jupyter.kernel.pour import Pour
-from chutes_jupyter.kernel.record import MAX_LINES, Record
 from chutes_jupyter.kernel.widget import PanelWidget, answer_while_busy, on_message
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ PAUSE = 0.3
 BEAT = 5.0
 #: The shortest time between two listings of the files, in seconds.
 FILES_PAUSE = 1.0
-#: How often what is saved with the notebook is renewed while the job runs, in seconds.
-RECORD_PAUSE = 30.0
-#: How long the record waits for the log's last lines, in seconds.
-_PATIENCE = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +56,7 @@ class Panel:
         self._files_at = 0.0
         #: When each display that was sent was made.
         self._displayed: dict[int, float] = {}
-        self._record: Any = None
-        self._recorded: tuple[str, float] = ("", 0.0)
-        self._log_end = ""
+        self._record = Keeper(job)
         self.widget = PanelWidget(
             job={**view.facts(job), **self._extra},
             ports=view.ports(job),
@@ -81,7 +74,7 @@ class Panel:
         """Display the panel, and with it the record that is saved with the notebook."""
         show: Callable[..., Any] = display  # IPython's has no types
         show(self.widget)
-        self._record = show(Record.of(self._job), display_id=True)
+        self._record.show()
         self._start(self._follow)
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
@@ -96,7 +89,7 @@ class Panel:
         try:
             while not view.over(self._job):
                 self._update()
-                self._keep_record()
+                self._record.renew()
                 time.sleep(PAUSE)
                 if not self._changed.wait(BEAT - PAUSE):
                     self._send({"beat": True, "elapsed": self._job.elapsed})
@@ -115,7 +108,8 @@ class Panel:
         except ChuteError as error:
             self._extra["fault"] = str(error)
         self._update(whole=True)
-        self._keep_record(whole=True)
+        view.settle(self._changed, lambda: self._update(whole=True))
+        self._record.finish(self._extra["value"])
 
     def _update(self, *, whole: bool = False) -> None:
         """Set the traits that differ."""
@@ -145,20 +139,6 @@ class Panel:
 
     def _send(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
         self.widget.send(content, buffers)
-
-    def _keep_record(self, *, whole: bool = False) -> None:
-        """Renew what is saved with the notebook, where the state is another or it is old."""
-        state, at = self._recorded
-        now = time.monotonic()
-        if not whole and state == self._job.state and now - at < RECORD_PAUSE:
-            return
-        self._recorded = (self._job.state, now)
-        if self._job.started_at is not None and not self._job.trouble:
-            try:
-                self._log_end = shown(self._job.logs(tail=MAX_LINES, timeout=_PATIENCE))
-            except (WaitTimeout, ChuteError) as error:
-                _log.debug("no end of the log of %s: %s", self._job.label, error)
-        self._record.update(Record.of(self._job, self._log_end, self._extra["value"]))
 
     # -- what the front end asks ------------------------------------------------------
 

@@ -36,6 +36,12 @@ _SIGNS = {
     "timed_out": ("⧖", "#b35c00"),
     "lost": ("?", "#c62828"),
 }
+#: In a reopened notebook the panel's place says that its model was not found: the record tells
+#: all that there is to tell.
+_DEAD = (
+    "<style>.jp-OutputArea-child:has(> .jupyter-widgets):not(:has(.chutes-panel))"
+    ":has(+ .jp-OutputArea-child .chutes-record) { display: none; }</style>"
+)
 _MONO = "font-family: var(--jp-code-font-family, monospace); font-size: 12px"
 _LINE = "rgba(128, 128, 128, 0.35)"
 
@@ -85,6 +91,7 @@ class Record:
         parts.append(self._files())
         inside = "".join(part for part in parts if part)
         return (
+            f"{_DEAD}"
             f'<div class="chutes-record" style="border: 1px solid {_LINE}; border-radius: 6px; '
             'padding: 6px 12px; margin: 4px 0; max-width: 900px; font-size: 13px">'
             f"{inside}</div>"

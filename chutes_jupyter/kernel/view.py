@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chutes_jupyter.models import SSH_PORT, TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import threading
+    from collections.abc import Callable, Sequence
 
     from chutes_jupyter.job import Job
     from chutes_jupyter.mirror import FileView
@@ -27,6 +28,8 @@ MAX_SENT = 200
 MAX_POINTS = 240
 #: So many metrics are drawn.
 MAX_METRICS = 24
+#: A job has said its last word when it was quiet for so long, or at the latest then, in seconds.
+_QUIET, _LAST_WORDS = 1.5, 10.0
 #: So many samples of the usage are shown.
 MAX_SAMPLES = 60
 
@@ -53,7 +56,7 @@ def facts(job: Job) -> dict[str, Any]:
         "notebook": job._live.notebook,
         "folder": folder(job.output_dir),
         "trouble": job.outage,
-        "notices": job.notices,
+        "notices": [*filter(None, (job.carried,)), *job.notices],
         "arriving": mirror.state == "arriving",
         "mirror": {"files_done": mirror.files_done, "files_total": mirror.files_total},
         "outputs": (mirror.reason or "") if mirror.state == "stopped" else "",
@@ -66,6 +69,23 @@ def facts(job: Job) -> dict[str, Any]:
 def over(job: Job) -> bool:
     """Whether nothing changes any more: the job has ended, and its outputs have come."""
     return job.state in TERMINAL and job.mirror.status.state != "arriving"
+
+
+def settle(changed: threading.Event, then: Callable[[], object] = lambda: None) -> None:
+    """Wait for the last words of a job that has ended: what it told of itself comes behind.
+
+    Parameters
+    ----------
+    changed : threading.Event
+        Set at every change of the job.
+    then : callable
+        Called after each.
+    """
+    until = time.monotonic() + _LAST_WORDS
+    while time.monotonic() < until and changed.wait(_QUIET):
+        changed.clear()
+        then()
+        time.sleep(_QUIET / 5)
 
 
 def folder(path: Path) -> str:

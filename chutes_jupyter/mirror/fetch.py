@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from chutes_jupyter.mirror.folder import MirrorFolder, PartialFile
-    from chutes_jupyter.mirror.status import Source
+    from chutes_jupyter.mirror.status import Reading, Source
 
 #: So much is gathered before it goes to a thread: for less, the way there costs more.
 _BATCH = 2 * 1024 * 1024
@@ -30,10 +30,10 @@ class Fetch:
 
     Parameters
     ----------
-    source : Source
+    source : Reading
         The worker's side.
-    folder : MirrorFolder
-        Where it goes.
+    partial : PartialFile
+        The file on its way.
     entry : Entry
         Which version of which file.
     executor : Executor
@@ -44,15 +44,14 @@ class Fetch:
 
     def __init__(
         self,
-        source: Source,
-        folder: MirrorFolder,
+        source: Reading,
+        partial: PartialFile,
         entry: Entry,
         executor: Executor,
         progress: Callable[[int], None],
     ) -> None:
-        self._source, self._folder, self._entry = source, folder, entry
+        self._source, self._partial, self._entry = source, partial, entry
         self._executor, self._progress = executor, progress
-        self._partial: PartialFile = folder.partial(entry)
         self._writing: asyncio.Future[Any] | None = None
         self._batch: list[bytes] = []
         self._gathered = 0
@@ -117,14 +116,22 @@ class Fetch:
             self._progress(self._partial.size)
 
     def _finish(self, end: ReadEnd) -> None:
-        """Write the rest, check the whole, and put it in place (in a thread)."""
+        """Write the rest, check the whole, and do with it what is to be done (in a thread)."""
         entry = self._entry
         self._partial.write(self._batch)
         self._partial.close()
         whole, piece = self._partial.hashes()
-        if (whole != entry.sha256) if entry.sha256 else (piece != end.sha256):
+        if not self._is_sound(end, whole, piece):
             raise OutputsError(f"{entry.path!r} arrived damaged: its hash is not the worker's")
-        self._folder.place(self._partial, entry, whole)
+        self._take(whole)
+
+    def _is_sound(self, end: ReadEnd, whole: str, piece: str) -> bool:
+        """Whether the worker's hash is that of the file, or of what came of it this time."""
+        known = self._entry.sha256
+        return whole == known if known else piece == end.sha256
+
+    def _take(self, whole: str) -> None:
+        """Take the file, which is here and has that hash."""
 
     async def _let_go(self) -> None:
         """Keep what has arrived, also when this is cancelled or the connection broke."""
@@ -138,3 +145,27 @@ class Fetch:
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await self._start(function, *args)
+
+
+class Output(Fetch):
+    """The way of an output into its place.
+
+    Parameters
+    ----------
+    folder : MirrorFolder
+        Where it goes.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        folder: MirrorFolder,
+        entry: Entry,
+        executor: Executor,
+        progress: Callable[[int], None],
+    ) -> None:
+        super().__init__(source, folder.partial(entry), entry, executor, progress)
+        self._folder = folder
+
+    def _take(self, whole: str) -> None:
+        self._folder.place(self._partial, self._entry, whole)

@@ -116,6 +116,10 @@ class MirrorFolder:
             shutil.rmtree(self._own, ignore_errors=True)
         return True
 
+    def beside(self, name: str) -> Path:
+        """Return where something of ours lies that belongs to the job, and is no output."""
+        return self._own / name
+
     @staticmethod
     def known(path: Path) -> bool:
         """Whether an earlier mirror has put anything into this folder."""
@@ -374,10 +378,12 @@ class PartialFile:
     ----------
     path : Path
         Where it lies; its name says which version of which file it is.
+    mode : int
+        Who may read it, where it is made.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mode: int = 0o666) -> None:
+        self.path, self._mode = path, mode
         self.size = 0
         self._file: IO[bytes] | None = None
         self._whole = hashlib.sha256()
@@ -406,7 +412,7 @@ class PartialFile:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _NOFOLLOW
-            self._file = os.fdopen(os.open(self.path, flags, 0o666), "wb", buffering=0)
+            self._file = os.fdopen(os.open(self.path, flags, self._mode), "wb", buffering=0)
         for piece in pieces:
             view = memoryview(piece)
             while view:

@@ -38,11 +38,11 @@ def is_full(error: BaseException | None) -> bool:
 
 def fitting(folder: MirrorFolder, entries: Iterable[Entry]) -> tuple[list[Entry], int]:
     """Return which files have room, in their order, and how many bytes lack for the rest."""
-    free = _free(folder.path)
-    if free is None:
+    there = free(folder.path)
+    if there is None:
         return list(entries), 0
     arrived = folder.arrived()
-    left = room = free - _MARGIN
+    left = room = there - _MARGIN
     found = []
     for entry in entries:
         here = arrived.get(folder.partial_name(entry), 0) if arrived else 0
@@ -54,7 +54,7 @@ def fitting(folder: MirrorFolder, entries: Iterable[Entry]) -> tuple[list[Entry]
     return found, max(0, -room)
 
 
-def _free(path: Path) -> int | None:
+def free(path: Path) -> int | None:
     """Return how many bytes are free there; None where the file system does not say."""
     while not path.exists():
         path = path.parent

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter.errors import ConnectionLost, OutputsError, RequestRefused
 from chutes_jupyter.mirror import room
-from chutes_jupyter.mirror.fetch import Changed, Fetch
+from chutes_jupyter.mirror.fetch import Changed, Output
 from chutes_jupyter.mirror.room import NoRoom, is_full
 from chutes_jupyter.mirror.status import FileState, FileView, MirrorStatus, Snapshot, Source
 from chutes_jupyter.replies import Entry, path_fault
@@ -338,7 +338,7 @@ class Mirror:
             self._tell(rarely=True)
 
         while True:
-            fetch = Fetch(self._source, folder, entry, self._executor, progress)
+            fetch = Output(self._source, folder, entry, self._executor, progress)
             try:
                 await fetch.run()
             except ConnectionLost as error:

@@ -72,11 +72,8 @@ class Snapshot:
     refused: Sequence[Refusal] = ()
 
 
-class Source(Protocol):
-    """Where the outputs of one job come from."""
-
-    async def listing(self) -> Snapshot:
-        """Return the newest listing, waiting for the worker as long as it takes."""
+class Reading(Protocol):
+    """Where a file comes from."""
 
     def read(
         self, path: str, offset: int, *, hashed: bool
@@ -93,6 +90,13 @@ class Source(Protocol):
         WorkerError
             If the worker can't be reached, or refuses.
         """
+
+
+class Source(Reading, Protocol):
+    """Where the outputs of one job come from."""
+
+    async def listing(self) -> Snapshot:
+        """Return the newest listing, waiting for the worker as long as it takes."""
 
     async def news(self, version: int) -> None:
         """Wait until there may be a listing newer than `version`."""

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 #: How long a request waits for a worker that does not answer, in seconds.
 PATIENCE = 10.0
+#: And for one that is known to be away.
+_AWAY = 1.5
 #: How long one waits for the worker's word on a job that was not looked at before.
 _FIRST_WORD = 2.0
 
@@ -66,6 +68,8 @@ class Case:
         WaitTimeout
             If it does not answer in time.
         """
+        if self.live.trouble:
+            patience = min(patience, _AWAY)  # whoever follows the job tries again and again
         try:
             async with asyncio.timeout(patience):
                 return await asking

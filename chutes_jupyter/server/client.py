@@ -29,6 +29,7 @@ from chutes_jupyter.server.shapes.ports import (
     SshAnswer,
     TabAnswer,
 )
+from chutes_jupyter.server.shapes.readings import ReadingsAnswer
 from chutes_jupyter.server.shapes.words import EventsAnswer, LogAnswer, ResultAnswer
 from chutes_jupyter.server.shapes.workers import (
     HostKeyAnswer,
@@ -141,6 +142,11 @@ class Api:
         """Tell how a job ended."""
         return self._ask(ResultAnswer, "GET", f"/jobs/{job}/result")
 
+    def readings(self, job: str, *, displays: bool = False) -> ReadingsAnswer:
+        """Return what a job told of itself."""
+        path = f"/jobs/{job}/readings"
+        return self._ask(ReadingsAnswer, "GET", path, {"displays": displays})
+
     def ssh(self, job: str) -> SshAnswer:
         """Return the command that opens a shell in a job."""
         return self._ask(SshAnswer, "POST", f"/jobs/{job}/ssh")
@@ -180,9 +186,9 @@ class Api:
         body = {"browser_origin": browser_origin, "kind": kind}
         return self._ask(TabAnswer, "POST", f"/jobs/{job}/ports/{port}/tab", body=body)
 
-    def forward(self, job: str, port: str, **where: Any) -> ForwardView:
-        """Open a port at an address of the server's machine."""
-        path = f"/jobs/{job}/ports/{port}/forwards"
+    def forward(self, job: str, name: str, /, **where: Any) -> ForwardView:
+        """Open a port at an address of the server's machine: `port` and `bind`."""
+        path = f"/jobs/{job}/ports/{name}/forwards"
         return self._ask(ForwardView, "POST", path, body=where)
 
     def close_forwards(self, job: str, port: str) -> int:

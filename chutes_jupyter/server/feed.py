@@ -12,16 +12,20 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import ChuteError
+from chutes_jupyter.server import glances
+from chutes_jupyter.server.following import Following
+from chutes_jupyter.server.glances import Glances
 from chutes_jupyter.server.rounds import Rounds
 from chutes_jupyter.server.streams import Sent, sent
 from chutes_jupyter.server.views import summary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from chutes_jupyter.client import JobClient
@@ -37,8 +41,8 @@ _PAUSE = 0.1
 _SHARE = 20
 #: A file that was written so short ago may be written again without looking newer, in seconds.
 _UNSETTLED = 0.1
-#: So many jobs that live are followed, the newest; of others what their workers say in rounds.
-MOST_FOLLOWED = 200
+#: How often it is looked whether a worker's time has come to be asked, in seconds.
+_ROUNDS = 1.0
 #: So many removed jobs are remembered, for those who come back.
 _MOST_GONE = 1000
 
@@ -58,6 +62,8 @@ class Feed:
         self._start = secrets.token_hex(4)
         self._number = 0
         self._jobs: dict[str, JobSummary] = {}
+        #: What each of them was made of.
+        self._keys: dict[str, object] = {}
         #: The number of each job's last change, in order; gone ones included.
         self._changes: OrderedDict[str, int] = OrderedDict()
         self._gone = 0
@@ -67,7 +73,7 @@ class Feed:
         self._silent_since = 0
         self._client: JobClient | None = None
         self._stamp: object = None
-        self._followed: dict[str, object] = {}
+        self._following = Following(self._woken)
         self._looking = asyncio.Lock()
         self._next_read = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
@@ -75,6 +81,7 @@ class Feed:
         self._watchers = 0
         self._watching: asyncio.Task[None] | None = None
         self.rounds = Rounds()
+        self._glances = Glances()
 
     @property
     def cursor(self) -> str:
@@ -84,7 +91,7 @@ class Feed:
     async def jobs(self) -> list[JobSummary]:
         """Return all jobs, the newest first, as they are known by now."""
         await self.look()
-        return sorted(self._jobs.values(), key=lambda each: (-each.created, each.id))
+        return sorted(self._jobs.values(), key=_newest_first)
 
     @property
     def silent(self) -> dict[str, str]:
@@ -102,12 +109,12 @@ class Feed:
             client = current_client()
             if client is not self._client:
                 self._client, self._stamp = client, None
-                self._followed.clear()
+                self._following.leave()
             clock = asyncio.get_running_loop().time
             began = clock()
             stamp = await asyncio.to_thread(_stamp, client)
             if stamp == self._stamp is not None or (rarely and began < self._next_read):
-                for job in list(self._followed):
+                for job in self._following:
                     self._take_followed(client, job)
             else:
                 records = await asyncio.to_thread(client.store.list)
@@ -132,20 +139,30 @@ class Feed:
             self._note(client, live.record())
 
     def _note(self, client: JobClient, record: JobRecord) -> None:
-        live = client.followed(record.id)
-        found = summary(
-            client.newest(record), live.trouble if live is not None else None, self._root
-        )
-        before = self._jobs.get(record.id)
+        job = record.id
+        live = client.followed(job)
+        record = client.newest(record)
+        trouble = live.trouble if live is not None else None
+        progress, gpu = self._glances.progress(job, record.progress), self._glances.gpu(job)
         # That the worker said the same once more is no news.
-        if before is None or before.model_copy(update={"confirmed": found.confirmed}) != found:
-            self._changes[record.id] = self._next()
-            self._changes.move_to_end(record.id)
-        self._jobs[record.id] = found
+        key = (replace(record, confirmed=None), trouble, progress, gpu)
+        if key != self._keys.get(job):
+            self._keys[job] = key
+            self._jobs[job] = summary(record, trouble, self._root, progress=progress, gpu=gpu)
+            self._changes[job] = self._next()
+            self._changes.move_to_end(job)
+        elif self._jobs[job].confirmed != record.confirmed:
+            confirmed = {"confirmed": record.confirmed}
+            self._jobs[job] = self._jobs[job].model_copy(update=confirmed)
+        if record.ended_for_good:
+            self._following.drop(job)
+            self._glances.forget(job)
 
     def _drop(self, job: str) -> None:
         del self._jobs[job]
-        self._followed.pop(job, None)
+        del self._keys[job]
+        self._following.drop(job)
+        self._glances.forget(job)
         self._changes[job] = self._next()
         self._changes.move_to_end(job)
         self._gone += 1
@@ -161,29 +178,6 @@ class Feed:
                 waiter.set_result(None)
         return self._number
 
-    def _follow(self) -> None:
-        """Follow the jobs that live, so that their changes are here at once."""
-        client = current_client()
-        live = sorted(
-            (each for each in self._jobs.values() if each.live),
-            key=lambda each: each.created,
-            reverse=True,
-        )
-        for each in live[:MOST_FOLLOWED]:
-            if each.id not in self._followed:
-                self._followed[each.id] = None
-                task = asyncio.create_task(self._follow_one(client, each.id))
-                self._followed[each.id] = task
-
-    async def _follow_one(self, client: JobClient, job: str) -> None:
-        try:
-            live = await client.adopt(await client.find(job))
-            client.follow(live, mirror=False)
-            # The next look takes it over: at once, not when the store tells.
-            live.subscribe(self._wake.set)
-        except ChuteError as error:
-            _log.info("job %s is not followed: %s", job[:6], error)
-
     # -- watching ---------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -197,27 +191,48 @@ class Feed:
             self._watchers -= 1
             if not self._watchers:
                 self._watching.cancel()
+                self._watching = None
 
     async def _watch(self) -> None:
-        """Look again and again, and let the workers be asked in rounds, while somebody watches."""
-        asking: asyncio.Task[None] | None = None
+        """Look again and again while somebody watches, and let jobs and workers be asked."""
         try:
-            while True:
-                try:
-                    await self.look(rarely=True)
-                    self._follow()
-                    if asking is None or asking.done():
-                        asking = asyncio.create_task(self.rounds.take(current_client()))
-                except (ChuteError, OSError) as error:
-                    _log.warning("the list of jobs can't be read: %s", error)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK):
-                        await self._wake.wait()
-                        await asyncio.sleep(_PAUSE)
-                self._wake.clear()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._again(_LOOK, self._look_and_follow))
+                group.create_task(self._again(glances.PAUSE, self._glance))
+                group.create_task(self._again(_ROUNDS, self._ask_workers))
         finally:
-            if asking is not None:
-                asking.cancel()
+            self._following.leave()
+
+    async def _again(self, pause: float, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await look()
+            except (ChuteError, OSError) as error:
+                _log.warning("the list of jobs can't be brought up to date: %s", error)
+            if pause != _LOOK:
+                await asyncio.sleep(pause)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+                    await asyncio.sleep(_PAUSE)
+            self._wake.clear()
+
+    async def _look_and_follow(self) -> None:
+        await self.look(rarely=True)
+        live = sorted((each for each in self._jobs.values() if each.live), key=_newest_first)
+        self._following.follow(current_client(), [each.id for each in live])
+
+    async def _glance(self) -> None:
+        client = current_client()
+        for job in await self._glances.take(client, self._following.lives(client)):
+            self._take_followed(client, job)
+
+    async def _ask_workers(self) -> None:
+        await self.rounds.take(current_client())
+
+    def _woken(self) -> None:
+        self._wake.set()
 
     async def news(self, cursor: str) -> AsyncGenerator[Sent, None]:
         """Yield what changed since a cursor, and then what changes, each job's newest state."""
@@ -270,6 +285,10 @@ class Feed:
         number = int(text) if text.isdecimal() and len(text) < 20 else -1
         known = start == self._start and self._forgotten <= number <= self._number
         return number, not known
+
+
+def _newest_first(job: JobSummary) -> tuple[float, str]:
+    return -job.created, job.id
 
 
 def _stamp(client: JobClient) -> tuple[int, int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chutes_jupyter.server import verbs
+from chutes_jupyter.server import told, verbs
 from chutes_jupyter.server.base import operation
 from chutes_jupyter.server.handlers import Handler
 from chutes_jupyter.server.shapes.jobs import (
@@ -16,6 +16,7 @@ from chutes_jupyter.server.shapes.jobs import (
     RemoveQuery,
 )
 from chutes_jupyter.server.shapes.ports import SshAnswer
+from chutes_jupyter.server.shapes.readings import ReadingsAnswer, ReadingsQuery
 from chutes_jupyter.server.shapes.words import EventsAnswer, EventsQuery, ResultAnswer
 
 
@@ -94,6 +95,20 @@ class ResultHandler(Handler):
         return await self.service.with_job(job, verbs.result)
 
 
+class ReadingsHandler(Handler):
+    """What a job tells of itself."""
+
+    path = "/jobs/{job}/readings"
+
+    @operation(query=ReadingsQuery, answer=ReadingsAnswer)
+    async def get(self, job: str, query: ReadingsQuery) -> ReadingsAnswer:
+        """Tell how far a job is, its metrics, what it uses, and what it showed.
+
+        The first answer may lack some of it; ask again every few seconds while somebody looks.
+        """
+        return await self.service.with_job(job, told.readings, query)
+
+
 class SshHandler(Handler):
     """The door of a job."""
 
@@ -126,6 +141,7 @@ HANDLERS: tuple[type[Handler], ...] = (
     CancelHandler,
     EventsHandler,
     ResultHandler,
+    ReadingsHandler,
     SshHandler,
     CleanHandler,
 )

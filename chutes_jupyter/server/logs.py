@@ -50,10 +50,10 @@ class LogLiveHandler(LiveHandler):
     async def get(self, job: str, query: LogLiveQuery) -> Answer | None:
         """Follow a log as server-sent events, until its end.
 
-        `log` events carry `{"text", "next"}`, with `next` as their id, the offset to go on
-        from: a browser's EventSource goes on by itself with Last-Event-ID. `end` is the last
-        one: `{"state"}`; close the stream then. Comments keep it alive. Who reads slowly gets
-        it slowly: nothing is gathered for him.
+        `log` events carry `{"text", "offset", "next", "runs"}` as pieces do, with `next` as
+        their id, the offset to go on from: a browser's EventSource goes on by itself, with
+        Last-Event-ID. `end` is the last one: `{"state"}`; close the stream then. Comments keep
+        it alive. Who reads slowly gets it slowly: nothing is gathered for him.
         """
         await self.service.stream_log(self, job, query)
         return None

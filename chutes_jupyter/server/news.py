@@ -9,12 +9,15 @@ import asyncio
 import codecs
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.logindex import LogIndex
 from chutes_jupyter.server.streams import Sent, sent
+from chutes_jupyter.server.verbs import runs_of
 from chutes_jupyter.server.views import view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
+    from chutes_jupyter.client.logindex import Mark
     from chutes_jupyter.server.cases import Case
 
 #: The pause between two looks at one job, in seconds.
@@ -29,18 +32,28 @@ async def log_news(case: Case, offset: int | None, lines: int | None) -> AsyncGe
     if offset is None:
         offset = 0 if lines is None else await client.log_offset(live, lines)
     stream = client.log(live, offset=offset, follow=True)
+    index = LogIndex(case.control, live)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    begin = offset
     try:
         while (data := await stream.next()) is not None:
+            # Words about a gap stand before what was printed, and have no place in the log.
+            marks = await index.marks(max(begin, stream.offset - len(data)), stream.offset)
             for text, left in _cut(decoder, data):
                 # Where the next one begins: what the decoder keeps back is asked for again.
                 behind = stream.offset - left
-                yield sent("log", {"text": text, "next": behind}, str(behind))
+                yield _said(text, begin, behind, marks)
+                begin = behind
     finally:
         await stream.aclose()
     if rest := decoder.decode(b"", final=True):
-        yield sent("log", {"text": rest, "next": stream.offset}, str(stream.offset))
+        yield _said(rest, begin, stream.offset, [])
     yield sent("end", {"state": live.state})
+
+
+def _said(text: str, begin: int, behind: int, marks: Sequence[Mark]) -> Sent:
+    data = {"text": text, "offset": begin, "next": behind, "runs": runs_of(marks, begin, behind)}
+    return sent("log", data, str(behind))
 
 
 def _cut(decoder: codecs.IncrementalDecoder, data: bytes) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.logindex import STDOUT, LogIndex
 from chutes_jupyter.client.outcome import decoded, untrusted
 from chutes_jupyter.commands.tables import value as in_words
 from chutes_jupyter.errors import AgentFailed, ResultError
@@ -24,7 +25,10 @@ from chutes_jupyter.server.shapes.words import (
 from chutes_jupyter.server.views import view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.client import Live
+    from chutes_jupyter.client.logindex import Mark
     from chutes_jupyter.server.cases import Case
     from chutes_jupyter.server.shapes.words import EventsQuery, LogQuery
 
@@ -89,7 +93,7 @@ async def log(case: Case, query: LogQuery) -> LogAnswer:
     """Read a piece of a log, whole characters of it."""
     live = case.live
     if not live.acknowledged:
-        return LogAnswer(text="", offset=0, next=0, size=0, skipped=0, end=live.over)
+        return LogAnswer(text="", offset=0, next=0, size=0, skipped=0, end=live.over, runs=[])
     where: dict[str, int] = {"offset": query.offset or 0}
     if query.lines is not None and query.offset is None:
         last = case.client.log_offset(live, query.lines)
@@ -104,10 +108,13 @@ async def log(case: Case, query: LogQuery) -> LogAnswer:
     head = parse(LogPiece, reply.header)
     if len(reply.body) > limit or head.offset + head.skipped + len(reply.body) > head.size:
         raise AgentFailed(f"The agent on {live.worker} sent a log piece of an impossible size.")
-    return _piece(head, reply.body, cut_start="tail" in where)
+    begin = head.offset + head.skipped
+    index = LogIndex(case.control, live)
+    marks = await case.within(index.marks(begin, begin + len(reply.body)))
+    return _piece(head, reply.body, marks, cut_start="tail" in where)
 
 
-def _piece(head: LogPiece, data: bytes, *, cut_start: bool) -> LogAnswer:
+def _piece(head: LogPiece, data: bytes, marks: Sequence[Mark], *, cut_start: bool) -> LogAnswer:
     begin = head.offset + head.skipped
     skip = _continued(data) if cut_start else 0
     whole = data[skip:]
@@ -121,7 +128,19 @@ def _piece(head: LogPiece, data: bytes, *, cut_start: bool) -> LogAnswer:
         size=head.size,
         skipped=head.skipped,
         end=head.end,
+        runs=runs_of(marks, begin + skip, begin + skip + len(whole)),
     )
+
+
+def runs_of(marks: Sequence[Mark], begin: int, end: int) -> list[tuple[int, int]]:
+    """Return from which byte of a piece on which stream wrote it."""
+    found: list[tuple[int, int]] = []
+    for mark in marks:
+        if mark.offset <= begin:
+            found = [(0, mark.stream)]
+        elif mark.offset < end:
+            found.append((mark.offset - begin, mark.stream))
+    return [] if found == [(0, STDOUT)] else found
 
 
 def _continued(data: bytes) -> int:
@@ -185,7 +204,7 @@ async def _returned(case: Case) -> tuple[str | None, str | None]:
         return None, str(error)
 
 
-def _shown(live: Live, data: bytes | bytearray) -> str:
+def _shown(live: Live, data: bytearray) -> str:
     return in_words(decoded(live, data, OwnClasses({})), _MOST_TEXT + 1)
 
 

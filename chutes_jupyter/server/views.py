@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 
 from chutes_jupyter.client.words import outage
 from chutes_jupyter.server.shapes.jobs import JobPort, JobSummary, JobView, MirrorView
+from chutes_jupyter.server.shapes.readings import ProgressView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chutes_jupyter.client import Live
+    from chutes_jupyter.readings import Progress
     from chutes_jupyter.store import JobRecord
 
 
-def summary(record: JobRecord, trouble: str | None, root: Path | None) -> JobSummary:
+def summary(
+    record: JobRecord,
+    trouble: str | None,
+    root: Path | None,
+    *,
+    progress: Progress | None = None,
+    gpu: Sequence[float] = (),
+) -> JobSummary:
     """Return a job as lists show it.
 
     Parameters
@@ -25,7 +36,12 @@ def summary(record: JobRecord, trouble: str | None, root: Path | None) -> JobSum
         Why its worker can't be reached.
     root : Path, optional
         What the server's file browser shows.
+    progress : Progress, optional
+        Where that is newer than what is recorded.
+    gpu : sequence of float
+        How busy its GPUs were.
     """
+    said = progress or record.progress
     return JobSummary(
         id=record.id,
         label=record.label,
@@ -45,6 +61,8 @@ def summary(record: JobRecord, trouble: str | None, root: Path | None) -> JobSum
         output_dir=record.output_dir,
         output_path=below(root, record.output_dir),
         ports=[JobPort(name=p["name"], port=p["port"], proto=p["proto"]) for p in record.ports],
+        progress=None if said is None else progress_view(said),
+        gpu=list(gpu),
     )
 
 
@@ -64,6 +82,19 @@ def view(live: Live, root: Path | None) -> JobView:
         removed=live.removed,
         mirror=mirror_view(live),
         ready_ports=sorted(live.ready_ports),
+    )
+
+
+def progress_view(said: Progress) -> ProgressView:
+    """Return how far a job is."""
+    return ProgressView(
+        done=said.done,
+        total=said.total,
+        unit=said.unit,
+        description=said.description,
+        rate=said.rate,
+        seconds_left=said.seconds_left,
+        at=said.at,
     )
 
 

@@ -20,7 +20,10 @@ def message(header: Any, *blobs: bytes) -> bytes:
     """Return bytes in the codec's layout, whatever the header says."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     table = struct.pack(f"!{len(blobs)}Q", *map(len, blobs))
-    return codec.MAGIC + struct.pack("!QI", len(text), len(blobs)) + table + text + b"".join(blobs)
+    found = codec.MAGIC + struct.pack("!QI", len(text), len(blobs)) + table + text
+    for blob in blobs:
+        found += bytes(codec._begin(len(found), len(blob)) - len(found)) + blob
+    return found
 
 
 def opened(data: bytes) -> tuple[Any, list[bytes]]:

@@ -561,7 +561,7 @@ def test_what_is_no_bytes_is_a_codec_error(data: Any) -> None:
 def test_another_version_of_the_format_says_so() -> None:
     data = bytearray(dumps(1))
     data[len(codec.MAGIC) - 1] = 9
-    with pytest.raises(CodecError, match="format 9, and 1 is what this version reads"):
+    with pytest.raises(CodecError, match="format 9, and 2 is what this version reads"):
         loads(bytes(data))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -99,7 +103,52 @@ def test_who_ends_when_asked_or_by_itself_has_no_place_to_tell(this: Agent) -> N
     assert this.end(this.start("1 / 0"))["error"]["type"] == "ZeroDivisionError"
     end = this.end(this.start("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
     assert "it was in" not in end["reason"]
-    assert end["error"] is None
+
+
+KILLED = """
+import threading, time
+def spin():
+    # By the clock of the processor: the thread that tells where it is had its turns.
+    while time.process_time() < 1.5:
+        pass
+    print("old", "words", sep="\\n")
+    print("up", flush=True)
+    while True:
+        pass
+spin()
+"""
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["cell", "plain function"])
+def test_what_was_killed_without_a_word_says_where_it_was_last_seen(
+    worker: Agent, plain: bool
+) -> None:
+    source = KILLED
+    if plain:
+        source = "def job(self, **job_data):" + KILLED.replace("\n", "\n    ")
+    body = payload(source, cell=not plain)
+    fields = spec(body)
+    worker.ask("submit", body, spec=fields)
+    wait_for_log(worker, fields["id"], b"up")
+    child = json.loads((worker.root / "jobs" / fields["id"] / "child.json").read_text())
+    os.kill(child["pid"], signal.SIGKILL)
+    end = worker.end(fields["id"])
+    assert end["state"] == "failed"
+    assert "ended by signal 9, SIGKILL (somebody killed it, or the worker ran out" in end["reason"]
+    assert re.search(r"; it was last seen in spin \(In\[1\], line \d+\)$", end["reason"])
+    assert end["error"]["type"] == "SIGKILL"
+    assert end["error"]["traceback"] == "The last lines of its log:\n  old\n  words\n  up"
+
+
+def test_what_waits_is_nowhere(this: Agent) -> None:
+    source = "import asyncio, time\nend = time.monotonic() + 1\nwhile time.monotonic() < end:\n"
+    job = this.start(
+        source + "    await asyncio.sleep(0.01)\nprint('up', flush=True)\nawait asyncio.sleep(300)"
+    )
+    wait_for_log(this, job, b"up")
+    child = json.loads((this.root / "jobs" / job / "child.json").read_text())
+    os.kill(child["pid"], signal.SIGKILL)
+    assert this.end(job)["error"]["traceback"] == "The last lines of its log:\n  up"
 
 
 def test_a_process_that_the_function_forked_does_not_speak_for_it(this: Agent) -> None:

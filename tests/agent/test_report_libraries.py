@@ -148,11 +148,16 @@ assert plt.get_fignums() == []
 figure, axes = plt.subplots()
 display(figure)
 assert plt.get_fignums() == [1]
+axes.set_title("$" + chr(92) + "nosuch$")
+plt.show()
 """,
     )
     found = shown(folder)
-    assert len(found) == 3
-    assert all(each["image/png"].startswith("iVBORw0KGgo") for each in found)
+    assert len(found) == 4
+    assert all(each["image/png"].startswith("iVBORw0KGgo") for each in found[:3])
+    # What can't be drawn ends no job, as it ends no cell.
+    assert "image/png" not in found[3]
+    assert "nosuch" in log
     assert "non-interactive" not in log
 
 

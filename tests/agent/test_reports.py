@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -249,6 +250,9 @@ class All:
 display(Rich(), metadata={"text/html": {"isolated": True}})
 display(Whole(), include=["text/markdown"])
 display(All())
+class Broken:
+    def __repr__(self): return 1 / 0
+display(Broken())
 display({"text/plain": "raw", "text/html": "<i>"}, raw=True)
 display("grün \\ud800")
 """
@@ -267,11 +271,14 @@ display("grün \\ud800")
     assert [each["data"] for each in shown[1:]] == [
         {"text/markdown": "*w*"},
         {"text/plain": "All()"},
+        {"text/plain": ANY},
         {"text/plain": "raw", "text/html": "<i>"},
         {"text/plain": "grün ?"},
     ]
     log = worker.log(job).decode()
     assert "RuntimeError: no latex" in log
+    assert "ZeroDivisionError" in log
+    assert "Broken object at" in shown[3]["data"]["text/plain"]
     for line in ("Rich()", "All()", "raw", "grün \\ud800"):
         assert line in log.splitlines()
 

@@ -82,6 +82,23 @@ child = subprocess.Popen(["/bin/sh", "-c", sys.executable + " -c '" + burn + "' 
     assert found["gpus"] == []
 
 
+def test_time_of_processes_that_have_ended(worker: Agent) -> None:
+    source = """
+import subprocess, sys
+burn = "import time\\nend = time.process_time() + 0.2\\nwhile time.process_time() < end: pass"
+while not self.cancel_event.is_set():
+    # Below a shell that does not wait: its orphans come to the guardian.
+    subprocess.run(["/bin/sh", "-c", sys.executable + " -I -S -c '" + burn + "' &"])
+    self.cancel_event.wait_blocking(0.6)
+"""
+    with running(worker, source) as job:
+        deadline, seconds = time.monotonic() + 2 * PATIENCE, 0.0
+        while seconds < 1.5:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+            seconds = sum(2 * (sample["cpu"] or 0) / 100 for sample in samples(worker, job))
+
+
 def test_a_job_that_sleeps_uses_nothing(worker: Agent) -> None:
     with running(worker, WAITS) as job:
         found = until(worker, job, lambda sample: sample["n"] >= 2 and sample["cpu"] < 1)
@@ -138,6 +155,11 @@ def test_the_gpus_that_a_job_was_given(worker: Agent, nvml: Path, tmp_path: Path
     cards = Cards(tmp_path, nvml, 2)
     with running(worker, WAITS, env=cards.environment, gpus=1) as job:
         found = until(worker, job, lambda sample: sample["gpus"])
+        folder = f"/proc/{watch_of(worker, job)}/fd"
+        held = sorted(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
+        # One that hangs in the driver can't be killed: it must hold nothing of the job.
+        assert held[:-1] == [os.devnull] * 3
+        assert held[-1].startswith("pipe:")
     assert [(gpu["index"], gpu["own"], gpu["used"]) for gpu in found["gpus"]] == [(0, 0, 0)]
 
 
@@ -168,6 +190,16 @@ def test_nobody_is_left_when_the_supervisor_is_killed(
     ]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def watch_of(worker: Agent, job: str) -> int:
+    """Return the process that asks the driver."""
+    child = json.loads((worker.root / "jobs" / job / "child.json").read_text())["pid"]
+    guardian = parent(child)
+    supervisor = parent(guardian)
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    (found,) = set(map(int, children)) - {guardian}
+    return found
 
 
 def parent(pid: int) -> int:

@@ -257,3 +257,13 @@ def test_a_module_s_decorators_that_say_nothing_of_what_they_wrap(
     job = notebook.job("return f(1), g(2), h(7), [each(5) for each in fs], fs[0] is f")
     found = worker.run(job.payload({}))
     assert found == ([6, 1], [[10, 2], [10, 2]], 2, [[10, 3], 0], True)
+
+
+def test_what_a_module_s_function_made_of_another_by_a_call_is_refused(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain_callers.py").write_text(textwrap.dedent(DECORATORS))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notebook.cell("from plain_callers import *\n@counted\ndef f(x): return x\ng = repeated(2)(f)")
+    with pytest.raises(CaptureError, match="g can't be pickled"):
+        notebook.job("return g(1)").payload({})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chutes_jupyter import job as jobs_module
+from chutes_jupyter.client import readings
 from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import JobCancelled
@@ -117,6 +118,31 @@ def test_nothing_is_asked_for_unless_somebody_looks(
     assert "readings" not in asked
     until(lambda: told(job, 4), "the last progress")
     assert "readings" in asked
+    job.cancel()
+    job.wait(PATIENCE)
+
+
+def test_when_nobody_looks_any_more_it_is_asked_for_no_more(
+    local: Worker, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "_LOOKS", 0.5)
+    job = submit(
+        local,
+        "while not self.cancel_event.wait_blocking(0.05): self.progress(1)",
+    )
+    unsubscribe = job.subscribe(lambda: None)
+    until(lambda: job.progress, "the first progress")
+    task = jobs_module.current_client()._followers[job.id]._tasks["readings"]
+    # Nobody has looked for long, but somebody is told.
+    early = job._live.readings.progress
+    until(lambda: job._live.readings.progress != early, "it goes on")
+    assert not task.done()
+    unsubscribe()
+    until(task.done, "its end")
+    late = job._live.readings.progress
+    # The next look begins anew.
+    assert job.progress is not None
+    until(lambda: job._live.readings.progress != late, "it goes on")
     job.cancel()
     job.wait(PATIENCE)
 

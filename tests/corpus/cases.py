@@ -26,6 +26,8 @@ class Case:
         Packages that the worker must have; an interpreter without anything has none.
     refused : str
         Words of the refusal before the start, where it is none that a job could run.
+    unread : str
+        The same where the notebook's Python can read it, and the worker's can't.
     """
 
     cell: str
@@ -33,6 +35,7 @@ class Case:
     since: tuple[int, int] = (3, 8)
     needs: tuple[str, ...] = ()
     refused: str = ""
+    unread: str = ""
 
     @property
     def answers(self) -> bool:

@@ -366,7 +366,11 @@ answer = [what({"type": "point", "at": [1, 2]}), what(11), what([1, 2, 3]), what
         "def f(x: int | None = None) -> list[int]:\n    return [x or 0]\nanswer = f(isinstance(1, int | str))",
         since=(3, 10),
     ),
-    "the type statement": Case("type Vector = list[float]\nanswer = 1", refused="is not Python"),
+    "the type statement": Case(
+        "type Vector = list[float]\nanswer = 1",
+        refused="is not Python",
+        unread="In[1] line 2: a type statement can be read by Python 3.12 and newer",
+    ),
     "annotations and postponed ones": Case(
         "from __future__ import annotations\nclass Node:\n    next: Node | None = None\n"
         "answer = Node.__annotations__['next']"

@@ -135,7 +135,7 @@ def main(python: str, folder: str, *only: str) -> None:
     for name, case in CASES.items():
         if only and not any(re.search(part, name) for part in only):
             continue
-        if not fits(case, python):
+        if not (fits(case, python) and fits(case, sys.executable)):
             continue
         kernel.prepare(case)
         jobs[name] = kernel.submit(case)

@@ -29,6 +29,7 @@ from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.mirror import Mirror, MirrorFolder, Snapshot
 from chutes_jupyter.replies import Entry, parse
 from chutes_jupyter.store import JobRecord
+from tests.agent.coded import message
 from tests.hostile import liar, rig
 from tests.test_mirror import Worker as Source
 
@@ -253,13 +254,6 @@ def test_spoiled_bytes_are_a_value_or_a_codec_error(value: Any, seed: int) -> No
     read_or_refused(bytes(data))
 
 
-def as_message(header: Any, blobs: list[bytes]) -> bytes:
-    text = json.dumps(header).encode()
-    table = struct.pack(f"!{len(blobs)}Q", *map(len, blobs))
-    head = codec.MAGIC + struct.pack("!QI", len(text), len(blobs))
-    return head + table + text + b"".join(blobs)
-
-
 TAGS = ["list", "tuple", "set", "dict", "bytes", "int", "str", "array", "scalar", "text", "raw"]
 TAGS += ["float", "range", "date", "time", "datetime", "timedelta", "timezone", "decimal", "zone"]
 TAGS += ["fraction", "uuid", "path", "posixpath", "windowspath", "complex", "frozenset"]
@@ -281,7 +275,7 @@ NODES = st.recursive(
 @QUICK
 @given(NODES, st.lists(st.binary(max_size=20), max_size=3))
 def test_any_header_is_a_value_or_a_codec_error(header: Any, blobs: list[bytes]) -> None:
-    read_or_refused(as_message(header, blobs))
+    read_or_refused(message(header, *blobs))
 
 
 @QUICK
@@ -296,7 +290,7 @@ def test_any_array_is_as_large_as_what_came(
 ) -> None:
     header = ["array", ["tuple", kind, ["tuple", *shape], order]]
     with contextlib.suppress(codec.CodecError, ValueError):
-        found = codec.loads(as_message(header, [blob]))
+        found = codec.loads(message(header, *[blob]))
         assert found.nbytes == len(blob)
 
 
@@ -315,7 +309,7 @@ def test_keys_that_were_made_to_collide_are_refused_at_once(kind: str, tag: str)
     items = [part for key in keys for part in (key, 1)] if tag == "dict" else keys
     began = time.process_time()
     with pytest.raises(codec.CodecError, match="too many keys of one hash"):
-        codec.loads(as_message([tag, *items], blobs if kind == "numbers" else []))
+        codec.loads(message([tag, *items], *(blobs if kind == "numbers" else [])))
     assert time.process_time() - began < 2
 
 

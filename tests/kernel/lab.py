@@ -18,7 +18,7 @@ import nbformat
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 PATIENCE = 60.0
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -67,6 +67,17 @@ class LabPage:
         """Return the panel below a cell."""
         return self.cells.nth(index).locator(".chutes-panel")
 
+    def restart_kernel(self) -> None:
+        """Restart the kernel, and wait until it is ready."""
+        self.page.locator("[data-jp-item-name='restart']").first.click()
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until the kernel is there and has nothing to do."""
+        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        expect(idle.first).to_be_attached(timeout=PATIENCE * 1000)
+
     def save(self) -> None:
         """Save the notebook, and wait until that is done."""
         self.page.keyboard.press("Control+s")
@@ -88,8 +99,11 @@ def lab_env(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path, python: str = sys.executable) -> Iterator[str]:
-    """Start JupyterLab in a folder, with a home of its own; yield its address and token."""
+def lab_server(folder: Path, *options: str, python: str = sys.executable) -> Iterator[str]:
+    """Start JupyterLab in a folder, with a home of its own; yield its address and token.
+
+    Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`.
+    """
     token = secrets.token_hex(16)
     home, env = folder / "home", lab_env(folder)
     runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
@@ -101,7 +115,7 @@ def lab_server(folder: Path, python: str = sys.executable) -> Iterator[str]:
     command = [
         python, "-m", "jupyterlab", "--no-browser", "--allow-root",
         "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True",
+        f"--ServerApp.root_dir={folder}", *options,
     ]  # fmt: skip
     with (home / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
@@ -146,13 +160,21 @@ def chromium() -> str:
 def browser_page(*, scale: float = 1, width: int = 1200, height: int = 900) -> Iterator[Page]:
     """Open a page in a browser of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
             yield browser.new_page(
                 device_scale_factor=scale, viewport={"width": width, "height": height}
             )
         finally:
             browser.close()
+
+
+def open_in_notebook_7(page: Page, address: str, name: str) -> LabPage:
+    """Open a notebook in Notebook 7, and wait until its kernel is ready."""
+    page.goto(address.format(name).replace("lab/tree/", "notebooks/").removesuffix("&reset"))
+    notebook = LabPage(page)
+    notebook.ready()
+    return notebook
 
 
 def open_notebook(page: Page, address: str, name: str) -> LabPage:

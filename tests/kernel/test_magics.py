@@ -50,7 +50,7 @@ def test_a_cell_that_is_the_function_itself(notebook: Notebook):
 def test_run_and_out(notebook: Notebook):
     outcome = notebook.run("%%chute_job train --run epochs=3 -o job\nreturn job_data['epochs']")
     assert re.search(r"train-[0-9a-f]{6}", outcome.value)
-    assert "text/html" not in outcome.shown[-1]
+    assert "application/vnd.jupyter.widget-view+json" not in outcome.shown[-1]
     assert notebook.run("job.result()").value == "3"
 
 
@@ -205,12 +205,14 @@ def test_run_names_the_job_functions_that_there_are(notebook: Notebook):
     assert "'trian' is no job function of this notebook; there are: train" in outcome.error
 
 
-def test_a_job_is_text_where_nobody_looks(notebook: Notebook):
-    notebook.run("%%chute_job train --run -o job\nreturn 1")
+def test_a_job_is_its_record_where_nobody_looks(notebook: Notebook):
+    notebook.run("%%chute_job train --run -o job\nprint('<b>said</b>')\nreturn 'given'")
     notebook.run("job.wait(timeout=30)")
     outcome = notebook.run("job")
-    assert set(outcome.shown[0]) == {"text/plain"}
+    assert set(outcome.shown[0]) == {"text/plain", "text/html"}
     assert "succeeded" in outcome.value
+    assert "&lt;b&gt;said&lt;/b&gt;" in outcome.shown[0]["text/html"]
+    assert "given" in outcome.shown[0]["text/html"]
 
 
 def test_unload_takes_the_magics_out_and_load_brings_them_back(notebook: Notebook):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.kernel.lab import (
     LabPage,
     browser_page,
     lab_server,
+    open_in_notebook_7,
     open_notebook,
     write_notebook,
 )
@@ -39,10 +40,20 @@ def page() -> Iterator[Page]:
         yield found
 
 
-def opened(page: Page, folder: Path, address: str, name: str, *cells: str) -> LabPage:
+@pytest.fixture
+def bare_address(tmp_path: Path) -> Iterator[str]:
+    """A JupyterLab without our server extension: there the kernel alone answers."""
+    off = "--ServerApp.jpserver_extensions={'chutes_jupyter': False}"
+    with lab_server(tmp_path, off) as found:
+        yield found
+
+
+def opened(
+    page: Page, folder: Path, address: str, name: str, *cells: str, notebook_7: bool = False
+) -> LabPage:
     """Write a notebook, open it, and run its cells but for the last."""
     write_notebook(folder / name, ["%load_ext chutes_jupyter", *cells])
-    lab = open_notebook(page, address, name)
+    lab = (open_in_notebook_7 if notebook_7 else open_notebook)(page, address, name)
     for index in range(len(cells)):  # the first is %load_ext
         lab.run(index)
     return lab
@@ -149,3 +160,94 @@ def test_a_job_that_has_ended_is_shown_whole(page: Page, folder: Path, address: 
     assert abs(log.evaluate(below)) < 2
     traceback = lab.tab(3, "Results")
     expect(traceback).to_contain_text(re.compile(r"Cell In\[\d+\], line 4"), timeout=SOON)
+
+
+#: Prints, and writes a table and a picture's worth of bytes.
+WRITES = (
+    "%%chute_job train --timeout 1h\n"
+    "import os, time\n"
+    "out = job_data['output_dir']\n"
+    "os.makedirs(out + '/deep')\n"
+    "open(out + '/deep/rows.csv', 'w').write('name,score\\n<b>one</b>,1\\n')\n"
+    "open(out + '/grows.txt', 'w').write('first words')\n"
+    "step = 0\n"
+    "while not self.cancel_event.is_set():\n"
+    "    print('step', step, flush=True)\n"
+    "    step += 1\n"
+    "    time.sleep(0.1)\n"
+)
+BUSY = "import time\ntime.sleep(600)"
+
+
+def file_row(part: Locator, name: str) -> Locator:
+    return part.locator("tr", has_text=name)
+
+
+def test_files_are_looked_at_and_cancel_works_while_the_kernel_sleeps_in_notebook_7(
+    page: Page, folder: Path, address: str
+):
+    lab = opened(
+        page, folder, address, "seven.ipynb", WRITES, "train.submit()", BUSY, notebook_7=True
+    )
+    expect(lab.panel(2)).to_contain_text("step 3", timeout=SOON)
+    busy = lab.run(3, wait=False)
+    expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    files = lab.tab(2, "Files")
+    files.get_by_role("button", name="Open the folder deep").click(timeout=SOON)
+    files.get_by_role("button", name="Look at deep/rows.csv").click()
+    expect(files.locator(".chutes-grid")).to_contain_text("<b>one</b>", timeout=SOON)
+    expect(files.locator(".chutes-grid th").first).to_have_text("name")
+    files.get_by_role("button", name="Close the preview").click()
+    files.get_by_role("button", name="Go to all files").click()
+    row = file_row(files, "grows.txt")
+    expect(row).to_contain_text(re.compile("here|on worker|arriving"))
+    expect(row.get_by_text("Download")).to_have_attribute("download", "grows.txt")
+    lab.cancel_button(2).click()
+    expect(lab.panel(2)).to_contain_text("cancelled", timeout=SOON)
+    expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
+
+
+def test_a_restart_leaves_a_panel_that_says_so_goes_on_and_still_cancels(
+    page: Page, folder: Path, address: str
+):
+    lab = opened(page, folder, address, "restart.ipynb", WRITES, "job = train.submit()\njob")
+    lab.run(2)
+    panel = lab.panel(2)
+    expect(panel).to_contain_text("step 3", timeout=SOON)
+    lab.save()
+    lab.restart_kernel()
+    expect(panel).to_contain_text("Disconnected", timeout=SOON)
+    label = panel.locator(".chutes-label").inner_text()
+    expect(panel).to_contain_text(f'chutes_jupyter.attach("{label}")')
+    # The Jupyter server knows the job: its log goes on, and it can be cancelled.
+    before = int(re.findall(r"step (\d+)", panel.inner_text())[-1])
+    expect(panel).to_contain_text(f"step {before + 20}", timeout=SOON)
+    lab.cancel_button(2).click()
+    expect(panel).to_contain_text("cancelled", timeout=SOON)
+
+    # Reopened, the notebook shows the record in place of a widget that nobody knows.
+    page.reload()
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=SOON * 2)
+    cell = lab.cells.nth(2)
+    expect(cell.locator(".chutes-record")).to_contain_text(f"{label} on local", timeout=SOON)
+    expect(cell.locator(".chutes-record")).to_be_visible()
+    expect(cell.get_by_text("model not found")).to_be_hidden()
+
+
+def test_without_the_server_extension_the_kernel_answers_while_a_cell_runs(
+    page: Page, tmp_path: Path, bare_address: str
+):
+    lab = opened(page, tmp_path, bare_address, "bare.ipynb", WRITES, "train.submit()", BUSY)
+    expect(lab.panel(2)).to_contain_text("step 3", timeout=SOON)
+    busy = lab.run(3, wait=False)
+    files = lab.tab(2, "Files")
+    expect(file_row(files, "grows.txt")).to_contain_text(re.compile("here|on worker"), timeout=SOON)
+    fetch = file_row(files, "grows.txt").get_by_role("button", name=re.compile("^Bring"))
+    if fetch.count():
+        fetch.click()
+    expect(file_row(files, "grows.txt")).to_contain_text("here", timeout=SOON)
+    files.get_by_role("button", name="Look at grows.txt").click()
+    expect(files).to_contain_text("first words", timeout=SOON)
+    lab.cancel_button(2).click()
+    expect(lab.panel(2)).to_contain_text("cancelled", timeout=SOON)
+    expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")

@@ -1,53 +1,62 @@
-"""One server for the tests of a module, in a home that they share, with a worker of its own."""
+"""One server for all tests here, in a home that they share, with a worker of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from chutes_jupyter import job as jobs_module
-from chutes_jupyter.config import Worker, Workers
+from chutes_jupyter.config import FILE_NAME
 from chutes_jupyter.server.client import Api
 from tests.client.rig import Submit, start
+from tests.conftest import PERSONAL
 from tests.server.rig import Server, serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tests of a module share."""
+    """What these tests share."""
     return tmp_path_factory.mktemp("server")
 
 
-@pytest.fixture(scope="module")
-def shared_home(place: Path) -> Iterator[pytest.MonkeyPatch]:
-    """A home that this process and the server have together."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
-            patch.setenv(name, str(place / "home" / name.lower()))
-        patch.setenv("CHUTES_GPU_LOCKS", str(place / "gpu-locks"))
-        for name in ("SSH_AUTH_SOCK", "SSH_AGENT_PID", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
-            patch.delenv(name, raising=False)
-        (place / "home" / "home").mkdir(parents=True)
-        (place / "work").mkdir()
-        jobs_module.close_client()
-        Workers.load().add(Worker("local", dir=str(place / "worker")))
-        yield patch
-        jobs_module.close_client()
+@pytest.fixture(scope="session")
+def surroundings(place: Path) -> Mapping[str, str]:
+    """The environment of a home that this process and the server have together."""
+    home = place / "home"
+    (home / "config").mkdir(parents=True)
+    (home / "config" / FILE_NAME).write_text(f'[workers.local]\ndir = "{place}/worker"\n')
+    (place / "work").mkdir()
+    return {
+        "HOME": str(home),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "CHUTES_GPU_LOCKS": str(place / "gpu-locks"),
+    }
 
 
 @pytest.fixture(autouse=True)
-def home(shared_home: pytest.MonkeyPatch, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The module's home instead of each test's own; a folder to work in, as a notebook's."""
+def home(
+    surroundings: Mapping[str, str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The shared home instead of each test's own; a folder to work in, as a notebook's."""
+    jobs_module.close_client()
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    for name in PERSONAL:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(place / "work")
-    return place / "home" / "home"
+    yield place / "home"
+    jobs_module.close_client()
 
 
-@pytest.fixture(scope="module")
-def server(shared_home: pytest.MonkeyPatch, place: Path) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def server(surroundings: Mapping[str, str], place: Path) -> Iterator[Server]:
     """A server, with its own client of the same worker."""
-    with serving(place / "root") as found:
+    with serving(place / "root", surroundings) as found:
         yield found
 
 

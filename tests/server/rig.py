@@ -9,9 +9,11 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.conftest import PERSONAL
 
 PATIENCE = 60.0
 BASE_URL = "/user/jo/"
@@ -38,13 +40,20 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, files: Sequence[tuple[str, str]] = ()) -> Iterator[Server]:
-    """Start a server in a folder, with this process's home and workers.
+def serving(
+    folder: Path,
+    surroundings: Mapping[str, str],
+    *options: str,
+    files: Sequence[tuple[str, str]] = (),
+) -> Iterator[Server]:
+    """Start a server in a folder.
 
     Parameters
     ----------
     folder : Path
         What it shows, and where its log goes.
+    surroundings : mapping of str to str
+        Its home, and what else its environment says.
     options : str
         More of its command line.
     files : sequence of (str, str)
@@ -57,7 +66,8 @@ def serving(folder: Path, *options: str, files: Sequence[tuple[str, str]] = ()) 
     for name, text in files:
         (modules / name).write_text(text)
     env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in PERSONAL},
+        **surroundings,
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "PYTHONPATH": str(modules),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -37,9 +37,10 @@ WRITES = [(method, path) for method, path in ROUTES if method not in ("GET", "HE
 
 
 @pytest.fixture(scope="module")
-def server(shared_home: pytest.MonkeyPatch, place: Path) -> Iterator[Server]:
+def server(surroundings: Mapping[str, str], place: Path) -> Iterator[Server]:
     option = "--ServerApp.authorizer_class=picky.Picky"
-    with serving(place / "root", option, files=[("picky.py", AUTHORIZER)]) as found:
+    picky = [("picky.py", AUTHORIZER)]
+    with serving(place / "picky", surroundings, option, files=picky) as found:
         yield found
 
 

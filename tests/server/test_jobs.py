@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter.current import current_client
 from chutes_jupyter.server.client import Api, ApiProblem
+from chutes_jupyter.store import JobRecord
 from tests.client.rig import Submit, until
 from tests.server.rig import waits_for
 
@@ -97,7 +99,8 @@ def test_lists_are_filtered_and_paged(api: Api, submit: Submit) -> None:
     first, second = api.jobs(limit=2), api.jobs(limit=2, offset=2)
     assert [each.id for each in (*first.jobs, *second.jobs)] == ids[:4]
     assert first.total == everything.total >= 5
-    assert {each.value: each.count for each in first.workers}["local"] == first.total
+    assert {each.value: each.count for each in first.workers}["local"] >= 5
+    assert sum(each.count for each in first.states) == first.total
     assert api.jobs(state="live").total == 0
     assert api.jobs(state="succeeded,running").total >= 5
     assert [each.id for each in api.jobs(text=made[0].label.upper()).jobs] == [made[0].id]
@@ -135,3 +138,102 @@ def test_what_has_ended_is_removed_and_what_lives_is_kept(api: Api, submit: Subm
     assert api.remove(over.id).removed == [over.id]
     with pytest.raises(ApiProblem, match="job_not_found"):
         api.job(over.id)
+
+
+def test_a_piece_of_a_log_says_which_stream_wrote_what(
+    api: Api, submit: Submit, tmp_path: Path
+) -> None:
+    go = [tmp_path / str(number) for number in range(2)]
+    job = submit(
+        "local",
+        "import sys\n"
+        "print('öut', flush=True)\n"
+        f"{waits_for(go[0])}"
+        "print('err', file=sys.stderr, flush=True)\n"
+        f"{waits_for(go[1])}"
+        "print('more', flush=True)\n",
+    )
+    for file, size in zip(go, (5, 9), strict=True):
+        until(lambda size=size: api.log(job.id).size == size, "it printed so much", PATIENCE)
+        file.touch()
+    job.wait(PATIENCE)
+    piece = api.log(job.id)
+    assert piece.text == "öut\nerr\nmore\n"
+    assert piece.runs == [(0, 1), (5, 2), (9, 1)]
+    assert api.log(job.id, offset=6, limit=4).runs == [(0, 2), (3, 1)]
+    assert api.log(job.id, offset=9).runs == []
+    with api.stream(f"/jobs/{job.id}/log/live", offset=5) as events:
+        first = next(events)
+    assert first.data == {
+        "text": "err\nmore\n",
+        "offset": 5,
+        "next": 14,
+        "runs": [[0, 2], [4, 1]],
+    }
+
+
+def test_what_a_job_tells_of_itself_is_in_its_list_and_whole_by_itself(
+    api: Api, submit: Submit, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job = submit(
+        "local",
+        "self.progress(3, 4, unit='epoch', loss=0.5)\n"
+        "self.metric('loss', 0.5)\nself.metric('loss', float('nan'))\n"
+        "display('<b>bold</b>')\n"
+        f"{waits_for(go)}"
+        "self.progress(4, 4, unit='epoch')\n",
+    )
+    with api.stream("/events") as events:
+        next(events)
+        for event in events:
+            if event.name == "job" and event.data["id"] == job.id and event.data["progress"]:
+                break
+        assert event.data["progress"]["done"] == 3
+        assert event.data["progress"]["total"] == 4
+        assert event.data["progress"]["unit"] == "epoch"
+        found = until(
+            lambda: next((r for r in [api.readings(job.id)] if r.usage and r.shown), None),
+            "it is read",
+            PATIENCE,
+        )
+        assert found.confirmed
+        assert [value for _, value in found.metrics["loss"]] == [0.5, 0.5, None]
+        assert found.displays == []
+        assert found.usage[-1].memory_mib
+        (shown,) = api.readings(job.id, displays=True).displays
+        assert "bold" in shown.data["text/plain"]
+        go.touch()
+        for event in events:
+            if event.name == "job" and (event.data["progress"] or {}).get("done") == 4:
+                break
+    until(lambda: api.jobs(text=job.id).jobs[0].progress.done == 4, "the list has it", PATIENCE)
+
+
+def test_thousands_of_jobs_are_listed_at_once(api: Api) -> None:
+    store = current_client().store
+    many = [
+        JobRecord(
+            id=f"{number:032x}",
+            name=f"many{number % 7}",
+            worker="local",
+            state="succeeded",
+            event=4,
+            created=float(number),
+            started=float(number),
+            ended=float(number + 1),
+            notebook=f"/home/me/{number % 3}.ipynb",
+        )
+        for number in range(1, 3001)
+    ]
+    store.merge(many)
+    try:
+        page = api.jobs(name="many3", limit=100, offset=100)
+        assert page.total == sum(each.name == "many3" for each in many) > 400
+        assert len(page.jobs) == 100
+        assert api.jobs(text="2.ipynb many5").total == 143
+        ids = {each.id for each in api.jobs(notebook="/home/me/1.ipynb", limit=1000).jobs}
+        assert ids == {each.id for each in many if each.notebook == "/home/me/1.ipynb"}
+    finally:
+        store.remove([each.id for each in many])
+    until(lambda: api.jobs(name="many3").total == 0, "they are gone", PATIENCE)

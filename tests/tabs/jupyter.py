@@ -21,6 +21,7 @@ import httpx
 PATIENCE = 60.0
 REPOSITORY = Path(__file__).resolve().parents[2]
 GO = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+GO_ON = {**GO, "Sec-Fetch-Site": "same-origin"}
 FETCH = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 
 
@@ -83,7 +84,7 @@ class Jupyter:
             base = f"{self.local}{parts.path.rstrip('/')}"
             return Entered(self.client, base, {"Origin": "null"}, url)
         reply = self.client.get(self.local + parts.path, headers={"Host": parts.netloc, **GO})
-        assert reply.status_code == 303, reply.text
+        assert reply.status_code == 200, reply.text
         cookie = reply.headers["Set-Cookie"].split(";")[0]
         headers = {"Host": parts.netloc, "Cookie": cookie, **FETCH}
         return Entered(self.client, self.local, headers, url, parts.netloc, cookie)
@@ -92,12 +93,16 @@ class Jupyter:
         """Return the address of a page of Jupyter with a tab in it."""
         return f"{self.origin}{self.base}chutes-test/frame?token={self.token}&url={url}"
 
+    def ask(self, method: str, path: str) -> Any:
+        """Return what Jupyter's own API says."""
+        headers = {"Authorization": f"token {self.token}"}
+        url = self.local + self.base.rstrip("/") + path
+        reply = self.client.request(method, url, headers=headers)
+        return reply.json() if reply.content else None
+
     def contents(self) -> Any:
         """Return what Jupyter's own API says of its folder."""
-        reply = self.client.get(
-            f"{self.local}{self.base}api/contents", headers={"Authorization": f"token {self.token}"}
-        )
-        return reply.json()
+        return self.ask("GET", "/api/contents")
 
     def sockets(self) -> Path:
         """Return the folder of the server's sockets."""
@@ -138,7 +143,7 @@ def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -
     with log.open("wb") as file:
         server = subprocess.Popen(command, cwd=root, env=env, stdout=file, stderr=file)
     try:
-        port = _port(server, runtime, log)
+        port = wait_for_port(server, runtime, log)
         with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
             yield Jupyter(port, token, base, log, root, temporary, client, server.pid)
     finally:
@@ -150,7 +155,8 @@ def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -
             server.wait()
 
 
-def _port(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
+def wait_for_port(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
+    """Return the port of a Jupyter server, once it is there."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError, ValueError):

@@ -88,7 +88,7 @@ words = [word.replace("{port}", str(job_data["port"])).replace("{prefix}", prefi
          for word in job_data["words"]]
 if job_data.get("prepare"):
     subprocess.run([sys.executable, "-c", job_data["prepare"]], check=True)
-process = subprocess.Popen([sys.executable, *words])
+process = subprocess.Popen([job_data.get("python") or sys.executable, *words])
 try:
     while not self.cancel_event.is_set() and process.poll() is None:
         await asyncio.sleep(0.1)

@@ -30,6 +30,8 @@ OPENER = "http://localhost:8888"
 #: What a browser says with a page's own requests, and when it goes to a page.
 FETCH = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 GO = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+#: The same within a tab.
+GO_ON = {**GO, "Sec-Fetch-Site": "same-origin"}
 
 PORT = Port("web", 8501, "http")
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from chutes_jupyter.server.tabs import gate
 from chutes_jupyter.server.tabs.gate import Tickets
-from tests.tabs.stage import GO, JUPYTER, OPENER, Backend, Stage, stage
+from tests.tabs.stage import GO, GO_ON, JUPYTER, OPENER, Backend, Stage, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -28,25 +28,30 @@ async def here(tmp_path: Path) -> AsyncIterator[Stage]:
 async def test_a_ticket_becomes_a_key_that_opens_the_app(here: Stage) -> None:
     ticket = here.tickets.mint(here.tab.name)
     entered = await here.ask(here.enter(ticket), own=False, **GO)
-    assert (entered.status, entered.headers["Location"]) == (303, "/")
+    assert entered.status == 200
+    assert b'content="0; url=/"' in entered.body
     (line,) = entered.all("Set-Cookie")
     key, *attributes = line.split("; ")
     assert key == here.key
     assert set(attributes) == {"Path=/", "Secure", "HttpOnly", "SameSite=None", "Partitioned"}
-    opened = await here.ask("/", own=False, Cookie=key, **GO)
+    opened = await here.ask("/", own=False, Cookie=key, **GO_ON)
     assert (opened.status, opened.body) == (200, b"the app")
+    # Only the tab itself goes on: not a page of another site, in a frame or not.
+    for dest in ("iframe", "document"):
+        other = await here.ask("/", own=False, Cookie=key, **{**GO, "Sec-Fetch-Dest": dest})
+        assert other.status == 403
 
 
 async def test_a_ticket_opens_once(here: Stage) -> None:
     ticket = here.tickets.mint(here.tab.name)
-    assert (await here.ask(here.enter(ticket), own=False, **GO)).status == 303
+    assert (await here.ask(here.enter(ticket), own=False, **GO)).status == 200
     again = await here.ask(here.enter(ticket), own=False, **GO)
     assert (again.status, again.all("Set-Cookie")) == (403, [])
 
 
 async def test_a_page_that_is_loaded_again_has_its_key_already(here: Stage) -> None:
     again = await here.ask(here.enter("used"), own=False, Cookie=here.key, **GO)
-    assert (again.status, again.headers["Location"], again.all("Set-Cookie")) == (303, "/", [])
+    assert (again.status, again.all("Set-Cookie")) == (200, [])
 
 
 async def test_a_ticket_is_for_one_host(here: Stage) -> None:
@@ -204,6 +209,8 @@ async def test_a_tab_that_is_over_says_so_and_nothing_else(here: Stage) -> None:
         reply = await here.ask(target, **GO)
         assert reply.status == 410
         assert b'data-chutes="over"' in reply.body
+        # In the frame where the app was.
+        assert not any("frame-ancestors" in each for each in reply.all("Content-Security-Policy"))
     assert (await here.at("/")).status == 410
     fresh = here.labels.host(here.backend, "origin", "localhost", "http")
     assert fresh.name != here.tab.name

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.tabs.stage import FETCH, GO, JUPYTER, OPENER, TOKEN, Stage, stage
+from tests.tabs.stage import FETCH, GO, GO_ON, JUPYTER, OPENER, TOKEN, Stage, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def test_the_app_is_asked_as_if_nobody_were_between(here: Stage) -> None:
         X_Forwarded_Prefix="/evil",
         Forwarded="for=1.2.3.4",
         X_Real_IP="1.2.3.4",
-        X_XSRFToken="jupyters",
+        X_XSRFToken="of-the-app",
         X_Own="own",
         Connection="keep-alive, X-Hop",
         X_Hop="hop",
@@ -82,15 +82,18 @@ async def test_the_app_is_asked_as_if_nobody_were_between(here: Stage) -> None:
     assert headers["x-forwarded-host"] == [here.host]
     assert headers["x-forwarded-proto"] == ["http"]
     assert headers["x-own"] == ["own"]
+    assert headers["x-xsrftoken"] == ["of-the-app"]  # that goes with its own cookie
     for name in (
         "x-forwarded-for", "x-forwarded-prefix", "forwarded", "x-real-ip", "x-hop", "te",
-        "proxy-authorization", "x-xsrftoken", "connection",
+        "proxy-authorization", "connection",
     ):  # fmt: skip
         assert name not in headers, name
 
 
 async def test_another_sites_address_is_not_told(here: Stage) -> None:
-    reply = await here.ask("/", own=False, Cookie=here.key, **GO, Referer=f"{OPENER}/lab?token=x")
+    reply = await here.ask(
+        "/", own=False, Cookie=here.key, **GO_ON, Referer=f"{OPENER}/lab?token=x"
+    )
     assert "referer" not in got(reply.body)
 
 
@@ -216,7 +219,7 @@ async def test_redirects_within_the_app(
     here: Stage, app: App, location: str, expected: str
 ) -> None:
     app.status, app.headers = 302, [("Location", location.format(host=here.host))]
-    reply = await here.ask("/", own=False, Cookie=here.key, **GO)
+    reply = await here.ask("/", own=False, Cookie=here.key, **GO_ON)
     assert (reply.status, reply.headers["Location"]) == (302, expected)
 
 
@@ -244,7 +247,10 @@ async def test_redirects_elsewhere_start_from_the_jobs_own_page(
 ) -> None:
     """A redirect would be followed as if Jupyter's page had asked for it, with its cookies."""
     app.status, app.headers = 302, [("Location", location.format(port=here.port))]
-    for reply in (await here.ask("/", own=False, Cookie=here.key, **GO), await here.at("/", **GO)):
+    for reply in (
+        await here.ask("/", own=False, Cookie=here.key, **GO_ON),
+        await here.at("/", **GO),
+    ):
         assert (reply.status, "Location" in reply.headers) == (200, False)
         assert b'data-chutes="leaving"' in reply.body
         assert JUPYTER.encode() not in reply.body
@@ -289,7 +295,7 @@ async def test_redirects_do_not_leave_a_path(
 async def test_a_redirect_to_jupyter_leads_nowhere(here: Stage, app: App) -> None:
     jupyter = f"http://localhost:{here.port}"
     app.status, app.headers = 302, [("Location", f"{jupyter}/logout")]
-    on_host = await here.ask("/", own=False, Cookie=here.key, **GO)
+    on_host = await here.ask("/", own=False, Cookie=here.key, **GO_ON)
     assert (on_host.status, "Location" in on_host.headers) == (200, False)
     # There Jupyter's address is the app's own.
     assert (await here.at("/", **GO)).headers["Location"] == f"{here.path.name}/logout"
@@ -379,7 +385,7 @@ async def test_an_app_that_knows_its_path_is_asked_with_it(here: Stage, app: App
     app.status, app.headers = 302, [("Location", f"{here.path.name}/next")]
     assert (await here.at("/a")).headers["Location"] == f"{here.path.name}/next"
     # On its own host it is not at / but there.
-    page = await here.ask("/", own=False, Cookie=here.key, **GO)
+    page = await here.ask("/", own=False, Cookie=here.key, **GO_ON)
     assert (page.status, page.headers["Location"]) == (302, f"{here.path.name}/")
 
 

@@ -16,15 +16,10 @@ import pytest
 from chutes_jupyter import prefixes
 from chutes_jupyter.config import Worker
 from tests.client.rig import until
-from tests.tabs.jupyter import GO, Jupyter, jupyter_server
+from tests.tabs.jupyter import GO, GO_ON, Jupyter, jupyter_server
 from tests.tabs.servers import CHAT, FILES, Serve
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["local", "sshd"])
-def on(request: pytest.FixtureRequest, tmp_path: Path) -> Worker | None:
-    return request.getfixturevalue("ssh_worker") if request.param == "sshd" else None
 
 
 def memory(pid: int) -> int:
@@ -35,9 +30,15 @@ def memory(pid: int) -> int:
     raise AssertionError("no VmHWM")
 
 
-def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | None) -> None:
+def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, ssh_worker: Worker) -> None:
+    for worker in (None, ssh_worker):
+        from_waiting_to_the_end(jupyter, serve, worker)
+    only_what_a_job_declares_is_opened(jupyter, serve)
+
+
+def from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | None) -> None:
     slow = "import asyncio, pathlib\nwhile not pathlib.Path(job_data['go']).exists():\n    "
-    go = jupyter.root / "go"
+    go = jupyter.root / ("go" if on is None else "go-there")
     served = serve(f"{slow}await asyncio.sleep(0.05)\n{FILES}", on, data={"go": str(go)})
     opened = jupyter.open(served.id)
     assert (opened["kind"], opened["notes"]) == ("origin", [])
@@ -45,7 +46,7 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     host = tab.host.rpartition(":")[0]
     assert host.endswith(".localhost")
     assert len(host.split(".")[0]) == 32
-    waiting = tab.get("/", **GO)
+    waiting = tab.get("/", **GO_ON)
     assert waiting.status_code == 503
     assert 'data-chutes="waiting"' in waiting.text
     # Only this person's programs get at the socket.
@@ -56,7 +57,7 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
     go.touch()
-    page = until(lambda: (r := tab.get("/", **GO)).status_code == 200 and r, "the app answers")
+    page = until(lambda: (r := tab.get("/", **GO_ON)).status_code == 200 and r, "the app answers")
     assert "files of the job" in page.text
     assert tab.get("/sub").headers["Location"] == "/sub/"
     part = tab.get("/sub/a.txt", If_None_Match="x")
@@ -78,8 +79,8 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
     assert jupyter.enter(again["url"]).host == tab.host
     unused = jupyter.open(served.id)["url"]
     served.job.cancel()
-    until(lambda: tab.get("/", **GO).status_code == 410, "the tab is taken back")
-    assert 'data-chutes="over"' in tab.get("/", **GO).text
+    until(lambda: tab.get("/", **GO_ON).status_code == 410, "the tab is taken back")
+    assert 'data-chutes="over"' in tab.get("/", **GO_ON).text
     assert below.get("/").status_code == 410
     gone = jupyter.client.get(
         unused.replace(f"http://{tab.host}", jupyter.local), headers={"Host": tab.host, **GO}
@@ -94,8 +95,8 @@ def test_from_waiting_to_the_end(jupyter: Jupyter, serve: Serve, on: Worker | No
         assert secret not in log
 
 
-def test_streams_uploads_and_websockets(jupyter: Jupyter, serve: Serve, on: Worker | None) -> None:
-    served = serve(CHAT, on).wait()
+def test_streams_uploads_and_websockets(jupyter: Jupyter, serve: Serve, ssh_worker: Worker) -> None:
+    served = serve(CHAT, ssh_worker).wait()
     tab = jupyter.enter(jupyter.open(served.id)["url"])
     until(lambda: tab.get("/").status_code == 200, "the tab knows that it answers")
     begun = time.monotonic()
@@ -133,7 +134,7 @@ def test_streams_uploads_and_websockets(jupyter: Jupyter, serve: Serve, on: Work
     assert memory(jupyter.pid) - before < 64 * 1024
 
 
-def test_only_what_a_job_declares_is_opened(jupyter: Jupyter, serve: Serve) -> None:
+def only_what_a_job_declares_is_opened(jupyter: Jupyter, serve: Serve) -> None:
     served = serve(FILES)
     for port, wrong in (("raw", "web"), ("other", "web"), ("", "web"), ("22", "web")):
         found = jupyter.open(served.id, port)
@@ -148,53 +149,40 @@ def test_only_what_a_job_declares_is_opened(jupyter: Jupyter, serve: Serve) -> N
     assert reply.status_code == 403
 
 
-def test_below_a_base_url_and_behind_a_proxy(
+def test_on_a_hub(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
 ) -> None:
-    """As on a hub: nothing is stripped, and the job knows its path with the base URL."""
+    """Below a base URL, behind a proxy that strips nothing, with a domain for tabs."""
     (tmp_path / "t").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
     # What the kernels of such a server have from it.
     monkeypatch.setenv(prefixes.BASE_URL, "/user/jo/")
-    with jupyter_server(
-        tmp_path, base="/user/jo/", options=["--ServerApp.trust_xheaders=True"]
-    ) as jupyter:
+    options = [
+        "--ServerApp.trust_xheaders=True",
+        "--ChutesTabs.port_domain=jo.ports.example.net",
+    ]
+    with jupyter_server(tmp_path, base="/user/jo/", options=options) as jupyter:
         served = serve(FILES).wait()
-        hub = "https://hub.example.org"
+        # A hub that shares the domain gets none of it.
+        hub = "https://hub.example.net"
         opened = jupyter.open(served.id, browser_origin=hub)
         prefix = f"/user/jo/chutes/tab/{prefixes.secret(served.id, 'web')}"
         assert (opened["kind"], opened["probe"]) == ("path", None)
         assert opened["url"] == f"{hub}{prefix}/"
-        assert "port_domain" in opened["notes"][0]
+        assert "shares its registered domain with hub.example.net" in opened["notes"][0]
         assert f"prefix {prefix}\n" in served.job.logs()
         tab = jupyter.enter(opened["url"])
-        proxied = {"Host": "hub.example.org", "X_Forwarded_Proto": "https"}
+        proxied = {"Host": "hub.example.net", "X_Forwarded_Proto": "https"}
         until(lambda: tab.get("/", **proxied).status_code == 200, "the tab knows that it answers")
         assert tab.get("/sub", **proxied).headers["Location"] == f"{prefix}/sub/"
         # Jupyter's own pages are where they were, and its other paths lead to no tab.
         assert jupyter.contents()["type"] == "directory"
         bare = jupyter.client.get(f"{jupyter.local}{prefix.removeprefix('/user/jo')}/")
         assert "files of the job" not in bare.text
-        # An origin of its own works as well, where the browser sees this machine.
-        own = jupyter.enter(jupyter.open(served.id)["url"])
-        assert "files of the job" in own.get("/").text
 
-
-def test_a_domain_of_its_own(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve
-) -> None:
-    (tmp_path / "t").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
-    options = ["--ChutesTabs.port_domain=jo.ports.example.net"]
-    with jupyter_server(tmp_path, options=options) as jupyter:
-        served = serve(FILES).wait()
         opened = jupyter.open(served.id, browser_origin="https://hub.example.org")
-        assert opened["kind"] == "domain"
-        tab = jupyter.enter(opened["url"])
-        assert tab.host.endswith(".jo.ports.example.net")
-        until(lambda: tab.get("/").status_code == 200, "the tab knows that it answers")
-        assert tab.get("/", Origin=f"https://{tab.host}").status_code == 200
-        assert tab.get("/", Origin=f"http://{tab.host}").status_code == 403
-        shared = jupyter.open(served.id, browser_origin="https://hub.example.net")
-        assert shared["kind"] == "path"
-        assert "shares its registered domain with hub.example.net" in shared["notes"][0]
+        assert (opened["kind"], opened["notes"]) == ("domain", [])
+        own = jupyter.enter(opened["url"])
+        assert own.host.endswith(".jo.ports.example.net")
+        assert "files of the job" in own.get("/", Origin=f"https://{own.host}").text
+        assert own.get("/", Origin=f"http://{own.host}").status_code == 403

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.tabs.stage import FETCH, GO, Stage, read_reply, stage
+from tests.tabs.stage import FETCH, GO, GO_ON, Stage, read_reply, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -270,7 +270,7 @@ async def test_an_answer_that_breaks_is_seen_to_be_broken(here: Stage, query: st
 
 async def test_what_does_not_answer_yet_is_waited_for(here: Stage) -> None:
     here.backend.ready = False
-    for reply in (await here.ask("/", **GO), await here.at("/", **GO)):
+    for reply in (await here.ask("/", **GO_ON), await here.at("/", **GO)):
         assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
         assert b'data-chutes="waiting"' in reply.body
         assert b"web of train-3f9c2a" in reply.body

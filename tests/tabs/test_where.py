@@ -118,7 +118,7 @@ def test_the_base_url_is_the_servers(
 
 
 def test_known_apps_are_told_how_they_are_told(home: Path) -> None:
-    assert hints.recognize("<html><TF-TensorBoard>") is hints.APPS[0]
+    assert hints.recognize("<html><title>TensorBoard<") is hints.APPS[0]
     assert hints.recognize("<html>") is None
     assert {app.name for app in hints.APPS} == {
         "TensorBoard", "Gradio", "Streamlit", "Dash", "Bokeh", "MLflow", "Vite"

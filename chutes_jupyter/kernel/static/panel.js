@@ -287,7 +287,7 @@ export class PanelView {
 
   showProgress() {
     const metrics = this.model.get("metrics");
-    this.progress.show(this.model.get("progress"), metrics, this.job.over);
+    this.progress.show(this.model.get("progress"), metrics, this.job.over || !this.connected);
     const count = Object.keys(metrics).length;
     this.tabs.update("metrics", count > 0, String(count));
     this.metrics.show(metrics);
@@ -347,6 +347,7 @@ export class PanelView {
     this.pouring = false;
     this.element.dataset.lost = "";
     this.actions.lost();
+    this.showProgress();
     this.tellMore();
     const server = await this.actions.server;
     if (!server) {

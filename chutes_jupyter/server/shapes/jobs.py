@@ -16,6 +16,7 @@ from chutes_jupyter.server.shapes.base import (
     Start,
     Wait,
 )
+from chutes_jupyter.server.shapes.readings import ProgressView
 
 
 class JobPort(Answer):
@@ -49,6 +50,11 @@ class JobSummary(Answer):
         description="The same as the server's file browser calls it, if it is below its root."
     )
     ports: list[JobPort]
+    progress: ProgressView | None = Field(description="How far it is, as it last said.")
+    gpu: list[float] = Field(
+        description="In percent, how busy its busiest GPU was in the newest samples; in lists of "
+        "jobs that run, as long as somebody follows `/events`."
+    )
 
 
 class MirrorView(Answer):

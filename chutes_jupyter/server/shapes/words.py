@@ -64,6 +64,10 @@ class LogAnswer(Answer):
     size: int = Field(description="How long the log is by now, in bytes.")
     skipped: int = Field(description="Bytes before `offset` that are kept no more.")
     end: bool = Field(description="Whether nothing more will come behind `next`.")
+    runs: list[tuple[int, int]] = Field(
+        description="From which byte of the text on which stream wrote it, 1 or 2 (stderr); "
+        "empty: all of it is 1."
+    )
 
 
 class LogLiveQuery(Asked):

@@ -80,21 +80,21 @@ def is_page(method: str, headers: HTTPHeaders) -> bool:
     return mode == "navigate" and headers.get("Sec-Fetch-Dest") in _PAGES
 
 
+def has_key(key: str, shown: Sequence[str]) -> bool:
+    """Whether a tab's key is among those that came with a request."""
+    return any(compare_digest(each.encode(), key.encode()) for each in shown)
+
+
 def why_not(
-    method: str,
-    headers: HTTPHeaders,
-    *,
-    own: str,
-    key: str,
-    shown: Sequence[str],
-    websocket: bool,
+    headers: HTTPHeaders, *, own: str, key: str, shown: Sequence[str], websocket: bool
 ) -> str:
     """Return why a request to a tab's host may not come in, or "".
 
+    Also a page that another site goes to is refused, in a frame or not: the one that enters is
+    of our own, and goes on to the app from there.
+
     Parameters
     ----------
-    method : str
-        Of the request.
     headers : HTTPHeaders
         Of the request.
     own : str
@@ -106,15 +106,12 @@ def why_not(
     websocket : bool
         Whether it asks for a websocket: browsers let every page ask for one, and say its origin.
     """
-    if not any(compare_digest(each.encode(), key.encode()) for each in shown):
+    if not has_key(key, shown):
         return "the browser has no key to it"
     origins = headers.get_list("Origin")
     if any(origin != own for origin in origins) or (websocket and not origins):
         return "another page asked for it"
-    sites = headers.get_list("Sec-Fetch-Site")
-    if all(site in _OWN for site in sites):
-        return ""
-    if websocket or not is_page(method, headers):
+    if any(site not in _OWN for site in headers.get_list("Sec-Fetch-Site")):
         return "another site asked for it"
     return ""
 

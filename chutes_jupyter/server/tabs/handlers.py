@@ -152,8 +152,10 @@ class OriginHandler(TabHandler):
     def set_default_headers(self) -> None:
         """Protect every answer, errors included."""
         self.clear_header("Server")
-        openers = sorted(self._tab.openers) if self._tab is not None else ()
-        self.set_header("Content-Security-Policy", " ".join(["frame-ancestors 'self'", *openers]))
+        if self._tab is not None:
+            # Without a tab there is only a page of ours, which says so wherever it is shown.
+            allowed = " ".join(["frame-ancestors 'self'", *sorted(self._tab.openers)])
+            self.set_header("Content-Security-Policy", allowed)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "same-origin")
 
@@ -181,7 +183,6 @@ class OriginHandler(TabHandler):
     def _why_not(self, tab: Tab) -> str:
         headers = self.request.headers
         return gate.why_not(
-            self.request.method or "",
             headers,
             own=f"{tab.scheme}://{self.request.host}",
             key=tab.key,
@@ -207,18 +208,18 @@ class OriginHandler(TabHandler):
         self._answer('{"tab": true}')
 
     def _enter(self, tab: Tab, ticket: str) -> None:
-        """Change a ticket for the key."""
-        good = self._tickets.redeem(ticket, tab.name)
-        if good and self._navigation:
+        """Change a ticket for the key, and go on to the app."""
+        good = self._tickets.redeem(ticket, tab.name) and self._navigation
+        # A page that is loaded again has its key already.
+        if not good and not gate.has_key(tab.key, cookie(self.request.headers, COOKIE)):
+            self._say(403, pages.refused("its link was used before, or is too old"))
+            return
+        if good:
             # Not set_cookie: it knows no Partitioned before Python 3.14.
             line = f"{COOKIE}={tab.key}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
             self.add_header("Set-Cookie", line)
-        elif self._why_not(tab):  # a page that is loaded again has its key already
-            self._say(403, pages.refused("its link was used before, or is too old"))
-            return
-        self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
-        self._send_to("/", 303)
+        self._say(200, pages.entered())
 
 
 class PathHandler(TabHandler):

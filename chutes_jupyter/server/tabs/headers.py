@@ -28,7 +28,7 @@ _HOP = frozenset(
     }
 )  # fmt: skip
 #: What a browser, or whoever is on the way, says of the way to here.
-_OF_THE_WAY = re.compile(r"forwarded|x-forwarded-.*|x-real-ip|x-scheme|via|x-xsrftoken", re.I)
+_OF_THE_WAY = re.compile(r"forwarded|x-forwarded-.*|x-real-ip|x-scheme|via", re.I)
 _NOT_UP = frozenset({"host", "cookie", "origin", "referer", "authorization"})
 #: What would change more than the page itself: the origin's security, storage or workers.
 _NOT_DOWN = frozenset(
@@ -173,7 +173,7 @@ class PathRules:
 
     def request(self, headers: HTTPHeaders) -> Headers:
         """Return what the server gets; nothing in it is of the Jupyter server."""
-        passed = _up(headers)
+        passed = [each for each in _up(headers) if each[0].lower() != "x-xsrftoken"]
         if "Origin" in headers:
             passed.append(("Origin", self.asked.upstream))
         return [

@@ -34,7 +34,7 @@ class App:
 APPS = (
     App(
         "TensorBoard",
-        "tf-tensorboard",
+        "<title>tensorboard",
         'tensorboard --path_prefix "${prefix}"',
         "it needs the browser's storage, and stays empty",
     ),

@@ -27,6 +27,15 @@ def _page(kind: str, title: str, *paragraphs: str, head: str = "") -> str:
     return _PAGE.format(kind=kind, title=escape(title), text=text, head=head)
 
 
+def entered() -> str:
+    """Return the page between the ticket and the app.
+
+    No redirect: the browser would go on as the page of Jupyter that opened this one. From here
+    it goes as the tab itself, so that nobody else need be let in.
+    """
+    return _page("entered", "Opening", head='<meta http-equiv="refresh" content="0; url=/">')
+
+
 def waiting(port: str, job: str, state: str, trouble: str) -> str:
     """Return the page of a port whose app does not answer yet; it asks again by itself."""
     return _page(

@@ -17,6 +17,8 @@ from tests.kernel.lab import PATIENCE, lab_env
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUILT = REPOSITORY / "labextension" / "dist" / "static" / "style.js"
 WAIT = PATIENCE * 1000
+#: An option of the server: the page lets its application be reached.
+EXPOSED = "--LabApp.expose_app_in_browser=True"
 
 _SCRIPT = """
 import chutes_jupyter

@@ -81,7 +81,8 @@ def test_a_page_opens_in_a_tab_and_ends_kindly(stage: Stage) -> None:
     assert ("allow-same-origin" in rights) == own
     assert "allow-top-navigation" not in rights
     kind = stage.page.locator(".jp-chutes-kind")
-    expect(kind).to_have_text("at an address of its own" if own else "in a sandbox: no cookies, no storage")
+    said = "at an address of its own" if own else "in a sandbox: no cookies, no storage"
+    expect(kind).to_have_text(said)
     before = frame.get_attribute("src")
     stage.page.locator('.jp-Toolbar-item[data-jp-item-name="reload"]').last.click()
     expect(frame).not_to_have_attribute("src", before or "")

@@ -163,4 +163,3 @@ def test_of_a_thousand_jobs_few_are_in_the_page(stage: Stage) -> None:
 
 def _is_stream(request: Request) -> bool:
     return "/chutes/api/v1/events" in request.url
-

@@ -119,6 +119,8 @@ class Panel:
         except ChuteError as error:
             self._extra["fault"] = str(error)
         self._update(whole=True)
+        if self._record is not None:
+            self._record.renew()  # at once: a kernel may be restarted, a notebook saved
         view.settle(self._changed, lambda: self._update(whole=True))
         if self._record is not None:
             self._record.finish(self._extra["value"])

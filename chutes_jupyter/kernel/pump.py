@@ -45,7 +45,10 @@ class Pump:
 
     def look(self) -> None:
         """Hand on what has come for panels, and hold what has not."""
-        self._looked = True
+        if not self._looked:
+            self._looked = True
+            # Once more when the loop is free, should an interrupt end the wait in an odd moment.
+            self._kernel.io_loop.add_callback(self.give_back)
         socket = self._stream.socket
         while socket.poll(0):
             raw = socket.recv_multipart(copy=False)

@@ -108,9 +108,9 @@ EXPECTED = {
     "streamlit": "yes part yes part",
     "tensorboard": "yes no yes no",
     "fastapi": "yes yes yes yes",
-    "gradio": "yes no yes yes",
+    "gradio": "yes part yes yes",
     "dash": "yes no yes yes",
-    "panel": "yes no yes yes",
+    "panel": "yes yes yes yes",
     "bokeh": "yes no yes yes",
 }
 

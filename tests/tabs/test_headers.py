@@ -389,6 +389,16 @@ async def test_an_app_that_knows_its_path_is_asked_with_it(here: Stage, app: App
     assert (page.status, page.headers["Location"]) == (302, f"{here.path.name}/")
 
 
+async def test_an_app_that_writes_its_path_but_is_not_there(here: Stage) -> None:
+    """As Dash with `requests_pathname_prefix`: it relies on somebody who takes it off."""
+    for rest, target in (("/a?b", "/a?b"), ("", "/"), ("?b", "/?b")):
+        for reply in (await here.ask(f"{here.path.name}{rest}"), await here.at(rest or "/")):
+            asked = json.loads(reply.body)["target"] if reply.status == 200 else target
+            assert asked == target
+    longer = f"{here.path.name}x/a"
+    assert json.loads((await here.ask(longer)).body)["target"] == longer
+
+
 async def test_a_page_in_the_sandbox_may_ask_its_app_anything(here: Stage) -> None:
     said = {"Access_Control_Request_Method": "PUT", "Access_Control_Request_Headers": "x-a, x-b"}
     reply = await here.at("/x", method="OPTIONS", **said)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from chutes_jupyter.server.tabs import gate, pages, websocket
-from chutes_jupyter.server.tabs.headers import COOKIE, Asked, OriginRules, PathRules, cookie
+from chutes_jupyter.server.tabs.headers import COOKIE, Asked, OriginRules, PathRules, cookie, within
 from chutes_jupyter.server.tabs.proxy import Exchange, Unreachable
 
 if TYPE_CHECKING:
@@ -177,8 +177,16 @@ class OriginHandler(TabHandler):
             # It was told the path that it has in Jupyter, and is there, not here.
             self._send_to(f"{tab.backend.prefix}/")
         else:
-            asked = self._asked(tab, target, tab.scheme)
+            asked = self._asked(tab, await self._as_app_knows(tab, target), tab.scheme)
             await self._pass_on(tab.backend, OriginRules(asked, self._is_secret))
+
+    async def _as_app_knows(self, tab: Tab, target: str) -> str:
+        """Return a path without the tab's other one, for apps that write it and are not there."""
+        prefix = tab.backend.prefix
+        if not within(target, prefix) or (await tab.backend.look()).prefixed:
+            return target
+        rest = target[len(prefix) :]
+        return rest if rest.startswith("/") else f"/{rest}"
 
     def _why_not(self, tab: Tab) -> str:
         headers = self.request.headers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -134,6 +133,7 @@ def test_a_hostile_page_gets_nothing(jupyter: Jupyter, serve: Serve) -> None:
             assert logged_in(context, jupyter), (kind, framed)
             prey.check(jupyter)
             tab.close()
+        redirected(jupyter, serve, context)
     jupyter.ask("DELETE", f"/api/kernels/{prey.kernel}")
     for line in hostile.job.logs().splitlines():
         if line.startswith("HEADERS "):
@@ -198,15 +198,13 @@ def check_headers(headers: list[list[str]], jupyter: Jupyter, of_jupyter: dict[s
         assert value not in said
 
 
-@pytest.mark.parametrize("kind", ["origin", "path"])
-def test_a_redirect_to_jupyter_does_not_log_out(jupyter: Jupyter, serve: Serve, kind: str) -> None:
-    """Jupyter's own page opens the tab, so a redirect would be followed with its cookies."""
-    data: dict[str, Any] = {"go_to": f"{jupyter.origin}/logout", "login": "x"}
+def redirected(jupyter: Jupyter, serve: Serve, context: BrowserContext) -> None:
+    """Jupyter's own page opens a tab, so a redirect to it would be followed with its cookies."""
+    data = {"go_to": f"{jupyter.origin}/logout", "login": "x"}
     hostile = serve(SOURCE, data=data).wait()
-    with browser() as context:
+    for kind in ("origin", "path"):
         page = context.new_page()
-        url = jupyter.open(hostile.id, **({} if kind == "origin" else {"kind": kind}))["url"]
         with page.expect_response(lambda answer: answer.url.endswith("/logout")):
-            page.goto(jupyter.frame(url))
+            page.goto(open_hostile(jupyter, hostile, kind, framed=True))
         page.wait_for_load_state("networkidle")
-        assert logged_in(context, jupyter)
+        assert logged_in(context, jupyter), kind

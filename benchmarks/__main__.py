@@ -24,8 +24,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "cases",
         nargs="*",
-        help="start, log, log_blocks, log_program, output, reattach, jobs_10000, load_ext; "
-        "all by default",
+        help="start, log, log_blocks, log_program, output, reattach, jobs_10000, load_ext, "
+        "panel_lines, panel_frame, panels_10; all by default",
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"{ROUNDS} by default")
     return parser.parse_args()
@@ -58,6 +58,7 @@ def main() -> int:
 
 def report(options: argparse.Namespace, folder: Path, control: Path) -> int:
     """Time each case and print its line."""
+    from . import panels
     from .cases import cases
     from .rig import worker_over_sshd
 
@@ -67,7 +68,7 @@ def report(options: argparse.Namespace, folder: Path, control: Path) -> int:
         worker_over_sshd(folder) as (worker, host, ssh_options),
         OpenSSH(host, ssh_options, control / "s") as ssh,
     ):
-        every = cases(worker, ssh, folder)
+        every = {**cases(worker, ssh, folder), **panels.cases(worker, folder)}
         for short in options.cases or every:
             case = every[short]
             ours, peer = measure.run(case, options.rounds)

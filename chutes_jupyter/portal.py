@@ -12,22 +12,30 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as futures_wait
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractContextManager
 
     from anyio.from_thread import BlockingPortal
 
-__all__ = ["at_exit", "call", "is_here", "spawn", "wait"]
+__all__ = ["at_exit", "call", "is_here", "settled", "spawn", "wait", "while_waiting"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+Meanwhile: TypeAlias = "Callable[[], AbstractContextManager[Callable[[], object] | None]]"
+
+#: The steps of a wait, in seconds; the shorter one where something is done between them.
+_STEP, _SHORT_STEP = 0.25, 0.05
+
 _log = logging.getLogger(__name__)
+_meanwhile: Meanwhile = contextlib.nullcontext
 _lock = threading.Lock()
 _portal: _Portal | None = None
 #: Portals of the process that this one was forked from. They are kept, not closed: their
@@ -131,21 +139,53 @@ def wait(future: Future[T], timeout: float | None = None) -> T:
         If it took longer than `timeout` seconds.
     """
     try:
-        return _wait_in_steps(future) if timeout is None else future.result(timeout)
+        return _wait_in_steps(future, timeout)
     except BaseException:
         future.cancel()
         raise
 
 
-def _wait_in_steps(future: Future[T]) -> T:
+def _wait_in_steps(future: Future[T], timeout: float | None) -> T:
+    if not settled(future, timeout):
+        raise TimeoutError
+    return future.result()
+
+
+def settled(future: Future[Any], timeout: float | None) -> bool:
+    """Wait until a future of `spawn` has come to something; return whether it has in time.
+
+    Parameters
+    ----------
+    future : Future
+        What to wait for; it goes on if the time is over.
+    timeout : float, optional
+        For how many seconds at the most.
+    """
     # A wait without end can't be interrupted on Windows, and elsewhere misses an interrupt that
     # comes just as it begins; short ones can be, between them.
-    while True:
-        try:
-            return future.result(0.25)
-        except FutureTimeout:
-            if future.done():
-                raise
+    until = None if timeout is None else time.monotonic() + timeout
+    with _meanwhile() as between:
+        step = _STEP if between is None else _SHORT_STEP
+        while True:
+            left = step if until is None else until - time.monotonic()
+            if futures_wait([future], max(0.0, min(step, left))).done:
+                return True
+            if until is not None and left <= step:
+                return False
+            if between is not None:
+                between()
+
+
+def while_waiting(meanwhile: Meanwhile | None) -> None:
+    """Say what is done, on the waiting thread, between the steps of a wait.
+
+    Parameters
+    ----------
+    meanwhile : callable, optional
+        Returns, for one wait, a context with what to call between its steps, or with None.
+    """
+    global _meanwhile
+    _meanwhile = meanwhile or contextlib.nullcontext
 
 
 def is_here() -> bool:

@@ -96,7 +96,7 @@ class History:
         self._check_alive(job, log)
         log.refresh()
         summary = _summary(spec, log)
-        summary["progress"] = readings.read_progress(job)
+        summary["progress"] = readings.brief(job)
         if log.terminal:
             # It only saves time: a full disk must not keep anyone from listing jobs.
             with contextlib.suppress(OSError):

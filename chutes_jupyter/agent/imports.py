@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 Act = Callable[[ModuleType], None]
 
 
-class Watcher(importlib.abc.MetaPathFinder):
+class Watcher:
     """Finds nothing itself: asks those who find modules, and acts when one has run.
 
     Parameters
@@ -34,7 +33,7 @@ class Watcher(importlib.abc.MetaPathFinder):
         fullname: str,
         path: Optional[Sequence[str]],
         target: Optional[ModuleType] = None,
-    ) -> Optional[importlib.machinery.ModuleSpec]:
+    ) -> Optional[ModuleSpec]:
         """Return the spec of a module that is watched for, as the others find it."""
         if fullname not in self._acts:
             return None
@@ -46,10 +45,10 @@ class Watcher(importlib.abc.MetaPathFinder):
 
 def _found(
     asking: Watcher, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType]
-) -> Optional[importlib.machinery.ModuleSpec]:
+) -> Optional[ModuleSpec]:
     finders: List[Any] = [finder for finder in sys.meta_path if finder is not asking]
     for finder in finders:
-        spec: Optional[importlib.machinery.ModuleSpec] = finder.find_spec(name, path, target)
+        spec: Optional[ModuleSpec] = finder.find_spec(name, path, target)
         if spec is not None:
             return spec
     return None

@@ -15,6 +15,8 @@ Pair = Tuple[Dict[str, Any], bytes]
 _PIECE = 256 * 1024
 #: No sound file of progress, or list of what was shown, is larger; a frame's header holds it.
 _MOST_JSON = 128 * 1024
+#: So many characters of each text are in a list of jobs.
+_BRIEF = 80
 #: Ten minutes of them; a frame's header holds those of 16 GPUs.
 _MOST_SAMPLES = 300
 
@@ -56,6 +58,17 @@ def _stamp(path: str) -> int:
 def read_progress(job: JobDir) -> Optional[Dict[str, Any]]:
     """Return the newest progress of a job, or None."""
     return _dict(job.progress)
+
+
+def brief(job: JobDir) -> Optional[Dict[str, Any]]:
+    """Return how far a job is for a list of very many: short, whatever the job has written."""
+    found = read_progress(job) or {}
+    numbers = {name: found.get(name) for name in ("done", "total", "rate", "seconds_left", "at")}
+    if not all(number is None or type(number) is float for number in numbers.values()):
+        return None
+    texts = {name: found.get(name) for name in ("unit", "description")}
+    short = {name: str(text)[:_BRIEF] if text else None for name, text in texts.items()}
+    return None if numbers["done"] is None else {**numbers, **short}
 
 
 def _dict(path: str) -> Optional[Dict[str, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
 from types import ModuleType
 from typing import Any, Callable, Collection, Dict, List, NamedTuple, Optional, Set
 
@@ -196,7 +195,7 @@ class Display:
         """
         name = (transient or {}).get("display_id") if display_id is None else display_id
         if name is True:
-            name = uuid.uuid4().hex
+            name = os.urandom(16).hex()
         name = None if name is None else str(name)
 
         def wanted(mime: str) -> bool:

@@ -315,7 +315,7 @@ class Follower:
             self.control,
             self.bulk,
             form,
-            folder=self._folder,
+            folder=self.place,
             executor=self._executor,
             limit=limit,
         )

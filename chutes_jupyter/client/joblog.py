@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from abc import abstractmethod
-from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal
@@ -91,7 +90,7 @@ class JobLog(JobFacts):
         coming = portal.spawn(pieces.next)
         try:
             while True:
-                while beat is not None and not futures.wait([coming], beat).done:
+                while beat is not None and not portal.settled(coming, beat):
                     yield ""
                 if (data := self._in_time(coming, timeout)) is None:
                     break

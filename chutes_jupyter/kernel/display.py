@@ -7,6 +7,9 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from chutes_jupyter import portal
+from chutes_jupyter.kernel import pump
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -32,10 +35,13 @@ def register(shell: InteractiveShell) -> None:
             raise NotImplementedError
 
     formatter.for_type_by_name(_HOME, _CLASS, show)
+    if hasattr(shell, "kernel"):
+        portal.while_waiting(lambda: pump.pumping(shell.kernel))
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Show jobs as plain text again."""
+    portal.while_waiting(None)
     formatter = shell.display_formatter.ipython_display_formatter  # type: ignore[union-attr]
     formatter.deferred_printers.pop((_HOME, _CLASS), None)
     job = sys.modules.get(_HOME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -41,6 +42,7 @@ class Keeper:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._handle: Any = None
+        self._context = contextvars.copy_context()
         self._state, self._at = "", 0.0
         self._log = ""
 
@@ -79,7 +81,13 @@ class Keeper:
                 self._log = self._read_log()
             except ChuteError as error:  # out of reach: the lines of before are still its lines
                 _log.debug("no end of the log of %s: %s", job.label, error)
-        self._handle.update(Record.of(job, self._log, value))
+        made = Record.of(job, self._log, value)
+        try:
+            # As from the cell that runs now: nbclient minds nothing that belongs to an earlier one.
+            self._handle.update(made)
+        except LookupError:
+            # Kernels 7.0 to 7.2 know no cell in a thread, but in the context of one.
+            self._context.copy().run(self._handle.update, made)
 
     def _read_log(self) -> str:
         return shown(self._job.logs(tail=MAX_LINES, timeout=_PATIENCE))

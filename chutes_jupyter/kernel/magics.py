@@ -47,6 +47,8 @@ class ChuteMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
+        #: The job that the running cell waits for.
+        self._waited_for: Job | None = None
 
     @no_var_expand
     @line_cell_magic
@@ -122,7 +124,18 @@ class ChuteMagics(Magics):
         except KeyboardInterrupt as interrupt:
             # What goes on was said; a traceback of our frames would say nothing more.
             errors.shorten(interrupt, "KeyboardInterrupt")
+            self._offer_cancel()
             raise
+        finally:
+            self._waited_for = None
+
+    def _offer_cancel(self) -> None:
+        """Let a second interrupt cancel the job that the cell waited for."""
+        from chutes_jupyter.kernel import interrupts
+
+        job, kernel = self._waited_for, getattr(self._shell, "kernel", None)
+        if job is not None and not job.done() and interrupts.offer(kernel, job):
+            _write(f"Interrupt again within {interrupts.SECONDS:.0f} s to cancel it.\n")
 
     def _surroundings(self, **changes: Any) -> Surroundings:
         from chutes_jupyter.commands import Surroundings
@@ -154,6 +167,7 @@ class ChuteMagics(Magics):
         def submitted(job: Job) -> None:
             if out:
                 self._names[out] = job
+            self._waited_for = job if wait else None
             if wait and display.panels_work(self._shell):
                 # The cell prints the log itself; the panel is there for its Cancel button.
                 display.show_panel(self._shell, job, log=False)

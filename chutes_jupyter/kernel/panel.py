@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -48,6 +49,8 @@ class Panel:
 
     def __init__(self, job: Job, *, log: bool = True) -> None:
         self._job = job
+        # Kernels 7.0 to 7.2 look for the cell that a message belongs to in the sender's context.
+        self._context = contextvars.copy_context()
         self._changed = threading.Event()
         self._lock = threading.Lock()
         self._extra: dict[str, Any] = {
@@ -79,7 +82,8 @@ class Panel:
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
         name = f"chutes_jupyter panel {self._job.label}"
-        threading.Thread(target=function, args=args, name=name, daemon=True).start()
+        run = self._context.copy().run
+        threading.Thread(target=run, args=(function, *args), name=name, daemon=True).start()
 
     # -- what the front end is told ---------------------------------------------------
 
@@ -138,7 +142,7 @@ class Panel:
                 self._send({"display": view.shown(each)})
 
     def _send(self, content: dict[str, Any], buffers: list[bytes] | None = None) -> None:
-        self.widget.send(content, buffers)
+        self._context.copy().run(self.widget.send, content, buffers)
 
     # -- what the front end asks ------------------------------------------------------
 
@@ -155,12 +159,12 @@ class Panel:
             self._send_displays(again=True)
         elif isinstance(act, str):
             self._send({"re": message.get("id"), "heard": True})
-            if act == "cancel":
-                self._say(cancel_sent=True, fault="")
             self._start(self._answer, act, message)
 
     def _answer(self, act: str, message: dict[str, Any]) -> None:
         number = message.get("id")
+        if act == "cancel":
+            self._say(cancel_sent=True, fault="")
         try:
             body = answers.answer(self._job, act, message)
         except (ChuteError, OSError) as error:

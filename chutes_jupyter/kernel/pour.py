@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 WINDOW = 8 * 1024 * 1024
 #: The shortest time between two messages, in seconds: eight a second.
 PAUSE = 0.12
+#: So many logs have that pace; more of them share it, so that a kernel has time for its cells.
+SHARERS = 3
 #: Two views of one panel are poured to; a page that was closed does not say so.
 _MOST_VIEWS = 2
 _ENDLESS = 1 << 62
 
 _log = logging.getLogger(__name__)
+#: How many logs are poured in this process.
+_pouring = 0
 
 
 class Send(Protocol):
@@ -91,6 +95,8 @@ class Pour:
             begin, window = max(0, earlier - WINDOW // 2), _ENDLESS
         control, _ = current_client().way_to(self._live.worker)
         feed = LogFeed(control, self._live, begin, window)
+        global _pouring
+        _pouring += 1  # in the background loop alone
         try:
             await self._pieces(view, feed, begin, apart)
         except ChuteError as error:
@@ -99,6 +105,7 @@ class Pour:
             _log.exception("the log of %s can't be shown", self._live.label)
             raise
         finally:
+            _pouring -= 1
             with contextlib.suppress(ChuteError):
                 await feed.aclose()
 
@@ -119,7 +126,7 @@ class Pour:
             self._send({"view": view, "log": said}, [part.data])
             if stopped:
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE * max(1.0, _pouring / SHARERS))
         place = begin if end is None else end
         over = {"begin": place or 0, "end": place or 0, "runs": [], "over": True}
         self._send({"view": view, "log": {**over, "reset": place is None}})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 from traitlets import Dict, List, Unicode
 
-from chutes_jupyter.kernel import frontend
+from chutes_jupyter.kernel import frontend, pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +32,12 @@ class PanelWidget(anywidget.AnyWidget):
 def answer_while_busy(widget: anywidget.AnyWidget) -> None:
     """Let a widget's messages arrive while a cell runs.
 
+    In front ends without subshells a wait of ours takes them, see `pump`. With subshells:
     ipykernel 7.4 sends a comm's messages back to the shell that last published on it: for a
     widget made by a cell that is the main shell, which is busy. `default` is the subshell on
     which the front end sent the message.
     """
+    pump.panels.add(widget.comm.comm_id)
     if hasattr(widget.comm, "_reply_subshell_for"):
         widget.comm._reply_subshell_for = lambda _data, default: default
 

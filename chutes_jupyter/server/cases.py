@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from chutes_jupyter.errors import ConnectFailed, WaitTimeout
+from chutes_jupyter.errors import ConnectFailed, JobNotFound, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from chutes_jupyter.client import JobClient, Live
     from chutes_jupyter.client.session import Session
+    from chutes_jupyter.store import JobRecord
 
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ PATIENCE = 10.0
 _AWAY = 1.5
 #: How long one waits for the worker's word on a job that was not looked at before.
 _FIRST_WORD = 2.0
+#: All workers are asked for a job that nobody knows once in so many seconds at the most.
+_ASKING = 60.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,26 @@ async def open_case(client: JobClient, text: str, root: Path | None) -> Case:
     JobNotFound
         If there is none, or more than one.
     """
-    live = await client.adopt(await client.find(text))
+    live = await client.adopt(await _find(client, text))
     client.follow(live, mirror=False)
     with contextlib.suppress(TimeoutError):
         # What the store knew may be old; a worker that is away is shown as such.
         async with asyncio.timeout(_FIRST_WORD):
             await live.until(lambda: live.checked or live.trouble is not None or live.over)
     return Case(client, live, root)
+
+
+_asked = -_ASKING
+
+
+async def _find(client: JobClient, text: str) -> JobRecord:
+    """Find a job in the store; ask the workers for one that is not there, but not each time."""
+    global _asked
+    try:
+        return await asyncio.to_thread(client.store.find, text)
+    except JobNotFound:
+        # A page that goes on asking for a job that was removed would knock at every host.
+        if time.monotonic() - _asked < _ASKING:
+            raise
+        _asked = time.monotonic()
+        return await client.find(text)

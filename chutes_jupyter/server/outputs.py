@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from chutes_jupyter.client import Live
     from chutes_jupyter.mirror import Snapshot
+    from chutes_jupyter.mirror.folder import Placed
     from chutes_jupyter.server.cases import Case
     from chutes_jupyter.server.shapes.base import FileWord
     from chutes_jupyter.server.shapes.files import FetchRequest, FilesQuery
@@ -84,6 +85,16 @@ async def listed(case: Case, query: FilesQuery) -> FilesAnswer:
     return found.model_copy(update={"trouble": trouble, "final": final})
 
 
+def _entry(placed: Placed) -> Entry:
+    return Entry(
+        path=placed.path,
+        size=placed.size,
+        mtime_ns=placed.mtime_ns,
+        sha256=placed.sha256,
+        quiet=True,
+    )
+
+
 @dataclass(frozen=True)
 class Here:
     """What of a job's outputs is on this machine; made and used in a thread."""
@@ -103,18 +114,20 @@ class Here:
         """Return what was put in place, as a worker would list it."""
         if self.folder is None:
             return []
-        return [
-            Entry(path=p.path, size=p.size, mtime_ns=p.mtime_ns, sha256=p.sha256, quiet=True)
-            for p in self.folder.placed.values()
-        ]
+        return [_entry(placed) for placed in self.folder.placed.values()]
 
     def has(self, path: str) -> bool:
         """Whether any version of a file is here."""
         return self.folder is not None and self.folder.exists(path)
 
     def current(self, entry: Entry) -> bool:
-        """Whether what is here is the listed version."""
-        return self.folder is not None and self.folder.has(entry)
+        """Whether what is here is the listed version, or was brought since."""
+        if self.folder is None:
+            return False
+        placed = self.folder.placed.get(entry.path)
+        if placed is not None and placed.mtime_ns > entry.mtime_ns:
+            entry = _entry(placed)
+        return self.folder.has(entry)
 
 
 def _look(

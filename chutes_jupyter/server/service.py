@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
+    from chutes_jupyter.client import JobClient
     from chutes_jupyter.server.base import ApiHandler
     from chutes_jupyter.server.cases import Case
     from chutes_jupyter.server.shapes.files import ContentQuery
@@ -49,6 +51,11 @@ class Tabs(Protocol):
         """Return `kind`, `url`, `probe` and `notes` for one opening of a port."""
 
 
+async def _client() -> JobClient:
+    # Not in this loop: the store may be waited for when it is first opened.
+    return await asyncio.to_thread(current_client)
+
+
 class Service:
     """What all routes share.
 
@@ -70,7 +77,7 @@ class Service:
 
     async def case(self, job: str) -> Case:
         """Return a job, by its id or label, followed from now on."""
-        return await ask(open_case, current_client(), job, self.root)
+        return await ask(open_case, await _client(), job, self.root)
 
     async def with_job(
         self,
@@ -110,6 +117,7 @@ class Service:
 
     async def list_jobs(self, query: JobsQuery) -> JobPage:
         """Return a page of the jobs that match."""
+        await _client()
 
         async def listed() -> JobPage:
             if query.refresh:
@@ -123,7 +131,7 @@ class Service:
         """Remove jobs that have ended."""
         done = await ask(
             clean,
-            current_client(),
+            await _client(),
             wanted.jobs,
             worker=wanted.worker,
             older=wanted.older,

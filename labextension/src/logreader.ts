@@ -98,7 +98,8 @@ export class LogReader {
 
   private pass(piece: LogAnswer, reset: boolean, stopped: boolean): void {
     const { offset: begin, next: end, text } = piece;
-    this.take({ begin, end, runs: [], reset, over: piece.end && !stopped, stopped }, text);
+    const runs = piece.runs as Array<[number, number]>;
+    this.take({ begin, end, runs, reset, over: piece.end && !stopped, stopped }, text);
   }
 
   private ask(query: Record<string, number>, signal?: AbortSignal): Promise<LogAnswer> {

@@ -1,45 +1,28 @@
-import type { JobSummary } from './api';
+import type { JobSummary, ProgressView } from './api';
 
-/** How far a job is, as it last said. */
-export interface Progress {
-  done: number;
-  total: number | null;
-  unit: string;
-  /** From 0 to 1, or null where that is not known. */
-  fraction: number | null;
-  secondsLeft: number | null;
+/** The part of its work that a job has done, from 0 to 1, or null where that is not known. */
+export function fractionOf({ done, total }: ProgressView): number | null {
+  return total !== null && total > 0 ? Math.min(1, Math.max(0, done / total)) : null;
 }
 
-/** What a job says of itself; a server that does not pass it on says nothing. */
-export function progressOf(job: JobSummary): Progress | null {
-  const said = (job as unknown as Record<string, unknown>).progress;
-  if (typeof said !== 'object' || said === null) {
-    return null;
-  }
-  const found = said as Record<string, unknown>;
-  const done = numberOf(found.done);
-  if (done === null) {
-    return null;
-  }
-  const total = numberOf(found.total);
-  return {
-    done,
-    total,
-    unit: typeof found.unit === 'string' ? found.unit : '',
-    fraction: total !== null && total > 0 ? Math.min(1, Math.max(0, done / total)) : null,
-    secondsLeft: numberOf(found.seconds_left)
-  };
+/** How long the rest takes at the rate of late, in seconds, or null. */
+export function secondsLeft(progress: ProgressView, now: number): number | null {
+  return progress.seconds_left === null
+    ? null
+    : Math.max(0, progress.seconds_left - Math.max(0, now - progress.at));
 }
 
-/** The newest values of how busy a job's GPUs are, in percent; empty without any. */
-export function gpuOf(job: JobSummary): number[] {
-  const said = (job as unknown as Record<string, unknown>).gpu;
-  if (!Array.isArray(said)) {
-    return [];
-  }
-  return said.map(numberOf).filter(value => value !== null);
+/** How far a job is: `12 of 30 epochs`, `1,200 it`. */
+export function farText({ done, total, unit }: ProgressView): string {
+  const count = total === null ? number(done) : `${number(done)} / ${number(total)}`;
+  return unit ? `${count} ${unit}` : count;
 }
 
-function numberOf(value: unknown): number | null {
-  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+/** The newest values of how busy a job's GPU is; none once it has ended. */
+export function gpuOf(job: JobSummary): readonly number[] {
+  return job.live ? job.gpu : [];
+}
+
+function number(value: number): string {
+  return value.toLocaleString('en', { maximumFractionDigits: 2 });
 }

@@ -20,6 +20,8 @@ export function job(said: Partial<JobSummary> & { id: string }): JobSummary {
     output_dir: null,
     output_path: null,
     ports: [],
+    progress: null,
+    gpu: [],
     ...said
   };
 }

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 
 import { LogReader, type Piece } from '../src/logreader';
-import { gpuOf, progressOf } from '../src/readings';
+import { farText, fractionOf, gpuOf, secondsLeft } from '../src/readings';
 import { rowsOf, EVERYTHING } from '../src/rows';
 import { HEIGHTS, offsetsOf, scrollTo, visible } from '../src/window';
 import { clock, elapsed, nameOf, size, span, STATES, sign } from '../src/words';
-import { job } from './jobs';
+import { ended, job } from './jobs';
 import { apiOf, json, until } from './server';
 
 const jobs = Array.from({ length: 1000 }, (_, at) => job({ id: `j${at}`, created: at }));
@@ -43,21 +43,21 @@ test('each state has a sign of its own', () => {
   expect(new Set(STATES.map(sign)).size).toBe(STATES.length);
 });
 
-test('readings are taken as far as they are there and make sense', () => {
-  const told = {
-    ...job({ id: 'a' }),
-    progress: { done: 12, total: 30, unit: 'epoch' },
-    gpu: [3, 'x', 9]
-  };
-  expect(progressOf(told)).toMatchObject({
-    done: 12,
-    total: 30,
-    fraction: 0.4,
-    secondsLeft: null
-  });
-  expect(gpuOf(told)).toEqual([3, 9]);
-  expect(progressOf(job({ id: 'a' }))).toBeNull();
-  expect(gpuOf(job({ id: 'a' }))).toEqual([]);
+test('how far a job is reads as people say it', () => {
+  const said = { done: 1200, total: 3000, unit: 'it', description: null, rate: 2 };
+  const progress = { ...said, seconds_left: 60, at: 1000 };
+  expect(fractionOf(progress)).toBe(0.4);
+  expect(farText(progress)).toBe('1,200 / 3,000 it');
+  expect(secondsLeft(progress, 1010)).toBe(50);
+  expect(secondsLeft(progress, 2000)).toBe(0);
+  const endless = { ...progress, total: null, unit: null, seconds_left: null };
+  expect([fractionOf(endless), farText(endless), secondsLeft(endless, 5)]).toEqual([
+    null,
+    '1,200',
+    null
+  ]);
+  expect(gpuOf(job({ id: 'a', gpu: [3, 9] }))).toEqual([3, 9]);
+  expect(gpuOf(ended({ id: 'a', gpu: [3, 9] }))).toEqual([]);
 });
 
 /** A log that grows, and a reader of it. */
@@ -79,7 +79,15 @@ function reading(log: { text: string; over: boolean }): {
     );
     const next = offset + found.length;
     const end = log.over && next === log.text.length;
-    return json({ text: found, offset, next, size: log.text.length, skipped: 0, end });
+    return json({
+      text: found,
+      offset,
+      next,
+      size: log.text.length,
+      skipped: 0,
+      end,
+      runs: []
+    });
   });
   const reader = new LogReader(
     api,

@@ -129,26 +129,46 @@ self.progress(Tensor(), math.pi)
     assert written.progress["done"] == 1.25
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ("self.progress('half')", "TypeError: done must be one number, not 'half' (str)"),
-        ("self.progress(1, [2])", "TypeError: total must be one number, not [2] (list)"),
-        ("self.progress(-1)", "ValueError: done must not be negative, but is -1"),
-        ("self.progress(float('nan'))", "ValueError: done must be a finite number, not nan"),
-        ("self.progress(1, unit=3)", "TypeError: unit must be a text, not 3"),
-        ("self.progress(1, loss=None)", "TypeError: loss must be one number, not None (NoneType)"),
-        ("self.metric(3, 1)", "TypeError: a metric's name must be a text, not 3"),
-        ("self.metric('', 1)", "ValueError: a metric's name has 1 to 200 characters: ''"),
-        ("self.metric('x', 10**400)", "TypeError: x must be one number"),
-        ("self.metric('x', 1, 'a')", "TypeError: step must be one number, not 'a' (str)"),
-    ],
-)
-def test_what_is_no_number_is_said(newest: Agent, call: str, message: str) -> None:
-    job = newest.start(call)
-    last = newest.end(job)
-    assert last["state"] == "failed"
-    assert message in last["reason"]
+WRONG = {
+    "self.progress('half')": "TypeError: done must be one number, not 'half' (str)",
+    "self.progress(1, [2])": "TypeError: total must be one number, not [2] (list)",
+    "self.progress(-1)": "ValueError: done must not be negative, but is -1",
+    "self.progress(float('nan'))": "ValueError: done must be a finite number, not nan",
+    "self.progress(1, unit=3)": "TypeError: unit must be a text, not 3",
+    "self.progress(1, x=None)": "TypeError: x must be one number, not None (NoneType)",
+    "self.metric(3, 1)": "TypeError: a metric's name must be a text, not 3",
+    "self.metric('', 1)": "ValueError: a metric's name has 1 to 200 characters: ''",
+    "self.metric('x', 10**400)": "TypeError: x must be one number",
+    "self.metric('x', 1, 'a')": "TypeError: step must be one number, not 'a' (str)",
+}
+
+
+def test_what_is_no_number_is_said(newest: Agent) -> None:
+    jobs = {call: newest.start(call) for call in WRONG}
+    for call, job in jobs.items():
+        last = newest.end(job)
+        assert last["state"] == "failed", call
+        assert WRONG[call] in last["reason"]
+
+
+def test_a_list_of_jobs_stays_short_whatever_they_tell(newest: Agent) -> None:
+    jobs = [
+        newest.start(
+            "self.progress(1, 2, description='\\u1234' * 200, unit='u',"
+            " **{'m' * 150 + str(n): n for n in range(190)})"
+        ),
+        newest.start(
+            "open(job_data['output_dir'] + '/../progress.json', 'w').write("
+            "'{\"done\": \"' + 'x' * 10_000 + '\"}')"
+        ),
+    ]
+    for job in jobs:
+        assert newest.end(job)["state"] == "succeeded"
+    header, _ = newest.ask("jobs", ids=jobs)
+    first, second = (each["progress"] for each in header["jobs"])
+    assert (first["done"], first["total"], first["unit"]) == (1, 2, "u")
+    assert len(json.dumps(first)) < 800
+    assert second is None
 
 
 def test_more_metrics_than_a_job_may_have_are_said_once(newest: Agent) -> None:

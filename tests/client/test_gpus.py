@@ -18,8 +18,7 @@ from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.commands.jobs import jobs_table
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.job import Job, attach, close_client
-from chutes_jupyter.kernel import render
-from chutes_jupyter.kernel.view import View
+from chutes_jupyter.kernel.view import facts
 from chutes_jupyter.nodes import NodeSelector
 from tests.client.rig import PATIENCE, Submit, until
 from tests.nvml import Cards, build, uuid
@@ -73,9 +72,8 @@ def test_a_job_that_waits_is_pending_and_says_for_what(gpu_worker: Worker, submi
     until_waits(third, "waiting for 1 GPU, 1 ahead")
     assert third.confirmed_at is not None
     assert "waiting for 1 GPU, 1 ahead" in repr(third)
-    view = View.of(third)
-    head = render.head(view.state, view.label, view.worker, "", view.reason)
-    assert "pending: waiting for 1 GPU, 1 ahead<" in head
+    shown = facts(third)  # what a panel gets
+    assert (shown["state"], shown["reason"]) == ("pending", "waiting for 1 GPU, 1 ahead")
     assert "pending: waiting for 1 GPU, 1 ahead" in jobs_table([third.record], time.time())
     assert "GPU 0 (1 x FAKE GPU (simulated))" in repr(first)
     first.cancel()

@@ -21,6 +21,7 @@ import pytest
 from chutes_jupyter.client import results
 from chutes_jupyter.client.live import Live
 from chutes_jupyter.client.results import LARGE
+from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import AgentFailed, ResultError
 from chutes_jupyter.files import write_private
@@ -63,6 +64,9 @@ def test_a_large_result_is_mapped_and_nothing_of_it_stays(local: Worker, submit:
     assert left(job) == []
     assert not job.output_dir.exists()
     assert job.carried == ""
+    # What is left of it is known to `clean`.
+    execute(["clean", job.id], Surroundings(lambda text: None))
+    assert not ours(job).exists()
 
 
 def test_it_is_not_brought_unasked(local: Worker, submit: Submit) -> None:

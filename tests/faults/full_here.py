@@ -75,7 +75,7 @@ def asks_first() -> None:
 
 def finds_out() -> None:
     """A disk that is full in the middle of a file leaves nothing under the file's name."""
-    room._free = lambda path: None
+    room.free = lambda path: None
     filler = fill(leave=1000 * KB)
     job = start("local", WRITES, data={"files": {"big": FILES["big"]}})
     reason = stopped(job)

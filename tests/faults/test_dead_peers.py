@@ -25,7 +25,7 @@ from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import ConnectFailed, JobCancelled, WaitTimeout
 from chutes_jupyter.job import Job
 from chutes_jupyter.kernel.panel import Panel
-from chutes_jupyter.kernel.view import View
+from chutes_jupyter.kernel.view import facts
 from chutes_jupyter.mirror import MirrorStatus
 from chutes_jupyter.store import JobRecord
 from tests.client.conftest import here, own_client
@@ -121,7 +121,7 @@ def test_silence_while_connecting_is_noticed_in_time(line: Line) -> None:
     until(lambda: job.trouble, "the silence is noticed", 20.0)
     assert time.monotonic() - began < NOTICED
     assert re.search(r"connecting, \d s; nothing is confirmed so far", repr(job))
-    assert "has not answered" in View.of(job).trouble
+    assert "has not answered" in facts(job)["trouble"]
     job.cancel()
     with pytest.raises(JobCancelled, match="before it was sent"):
         job.result(PATIENCE)
@@ -145,13 +145,18 @@ def test_a_call_during_an_outage_waits_or_fails_in_words(
     until(lambda: job.trouble, "the silence is noticed", NOTICED)
 
     # What people see: for how long, and of when the state is. It goes on by itself.
-    shown = View.of(job).trouble
+    shown = facts(job)["trouble"]
     assert re.match(r"reconnecting, \d+ s; running as of \d+ s ago; the worker can't be", shown)
     assert re.search(r"reconnecting, \d+ s; running as of \d+ s ago", repr(job))
     panel = Panel(job)
-    assert "reconnecting, " in panel._parts["notices"].value
-    before = panel._parts["notices"].value
-    until(lambda: panel._update() and panel._parts["notices"].value != before, "the clock ticks", 3)
+    before = panel.widget.job["trouble"]
+    assert "reconnecting, " in before
+
+    def ticks() -> bool:
+        panel._update()
+        return bool(panel.widget.job["trouble"] != before)
+
+    until(ticks, "the clock ticks", 3)
 
     # Never a false success.
     for call in (job.result, job.wait):

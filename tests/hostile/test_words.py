@@ -18,7 +18,9 @@ from chutes_jupyter.client.words import describe
 from chutes_jupyter.commands import Surroundings, execute, tables
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.harmless import harmless
-from chutes_jupyter.kernel import render, tracebacks
+from chutes_jupyter.kernel import tracebacks
+from chutes_jupyter.kernel.record import Record
+from chutes_jupyter.kernel.view import facts
 from chutes_jupyter.replies import EventPage, Hello, JobPage, parse
 from chutes_jupyter.store import JobRecord, Store
 from tests.client.rig import start
@@ -71,7 +73,7 @@ def evil_live() -> Live:
         "state": "failed",
         "terminal": True,
     }
-    live = Live(JobRecord(id=rig.JOB, name="job", worker="local"))
+    live = Live(JobRecord(id=rig.JOB, name="job", worker="local", output_dir="/nowhere"))
     live.apply(parse(EventPage, page).events)
     return live
 
@@ -85,9 +87,9 @@ def test_reasons_notices_and_tracebacks_are_harmless_in_text_and_html() -> None:
     with pytest.raises(errors.JobFailed) as caught:
         outcome(live, None)
     assert type(caught.value) is errors.JobFailed
-    html = render.notices(live.notices, (live.reason or "",))
-    html += render.ending(live.state, live.reason, tables.value(EVIL))
-    html += render.record(describe(live))
+    known, nothing = facts(job.Job(live)), {"count": 0}
+    record = Record(known, nothing, 0.0, "", tables.value(EVIL))
+    html = record._repr_html_() + repr(record)
     assert "<script" not in html
     assert not set(html) & FORBIDDEN
 

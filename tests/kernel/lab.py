@@ -85,30 +85,35 @@ class LabPage:
         expect(dirty).to_have_count(0, timeout=PATIENCE * 1000)
 
 
+def lab_env(folder: Path) -> dict[str, str]:
+    """Return the environment of the server in a folder: it has a home of its own there."""
+    home = folder / "home"
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+    }
+
+
 @contextlib.contextmanager
-def lab_server(folder: Path, *options: str) -> Iterator[str]:
+def lab_server(folder: Path, *options: str, python: str = sys.executable) -> Iterator[str]:
     """Start JupyterLab in a folder, with a home of its own; yield its address and token.
 
     Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`.
     """
     token = secrets.token_hex(16)
-    home = folder / "home"
-    runtime, config = home / "runtime", home / "config"
+    home, env = folder / "home", lab_env(folder)
+    runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
     (config / "labconfig").mkdir(parents=True)
     # Its question about news would lie over the cells.
     (config / "labconfig" / "page_config.json").write_text(
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
     )
-    env = {
-        **os.environ,
-        "HOME": str(home),
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(config),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(runtime),
-    }
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        python, "-m", "jupyterlab", "--no-browser", "--allow-root",
         "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}", *options,
     ]  # fmt: skip

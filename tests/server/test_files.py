@@ -252,7 +252,7 @@ def test_a_link_that_took_the_place_of_a_file_is_not_followed(
 
 
 def test_one_file_is_brought_now_and_again_at_the_end(
-    api: Api, submit: Submit, tmp_path: Path
+    server: Server, api: Api, submit: Submit, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
     # It is written all the time, so that it is never quiet: no mirror brings it by itself.
@@ -274,8 +274,13 @@ def test_one_file_is_brought_now_and_again_at_the_end(
     assert text.startswith("1\n2\n")
     assert len(text) == brought.size
     assert "the end" not in text
+    # The listing may be older than that: what is here is the newest, then.
+    assert len(saved(server, job.id, "log.txt").content) >= brought.size
     item = api.files(job.id).files[0]
     assert item.state in ("here", "arriving")
+    # What is here is old by now: a look at it is one at the worker's.
+    until(lambda: api.preview(job.id, "log.txt").source == "worker", "it is outdated", PATIENCE)
+    assert saved(server, job.id, "log.txt").text.startswith(text)
     go.touch()
     job.wait(PATIENCE)
     assert (job.output_dir / "log.txt").read_text().endswith("the end\n")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from chutes_jupyter.config import Workers, known_hosts_file
+from chutes_jupyter.config import Worker, Workers, known_hosts_file
+from chutes_jupyter.errors import LoginFailed
+from chutes_jupyter.server import talks
 from chutes_jupyter.server.client import Api, ApiProblem
+from chutes_jupyter.server.problems import ApiError
+from chutes_jupyter.transports.login import Question
 from chutes_jupyter.transports.openssh import control
 from tests.conftest import end_masters
 from tests.server.rig import Server
@@ -178,3 +183,52 @@ def test_a_login_that_is_given_up_is_over(api: Api, locked: str) -> None:
         api.log_in(locked, "never-begun", PASSPHRASE)
     with pytest.raises(ApiProblem, match="usage_error"):
         api.log_in("local")
+
+
+async def asks_once(worker: Worker, ask: Callable[[Question], Awaitable[str | None]]) -> bool:
+    """Log in as the `ssh` program does, with one question after a remark."""
+    try:
+        await ask(Question("Welcome.", "notice"))
+        if await ask(Question("Password: ")) != PASSPHRASE:
+            raise LoginFailed("That is not it.")
+    finally:
+        ended.append(worker.name)
+    return True
+
+
+ended: list[str] = []
+
+
+@pytest.mark.anyio
+async def test_a_login_that_nobody_answers_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talks, "PATIENCE", 0.05)
+    ended.clear()
+    done: list[str] = []
+    desk = talks.Talks(done.append, asks_once)
+    worker = Worker("gpu1", "gpu1")
+    first = await desk.begin(worker)
+    assert (first.prompt, first.kind, first.notices) == ("Password: ", "secret", ["Welcome."])
+    async with asyncio.timeout(30):
+        while not ended:
+            await asyncio.sleep(0.01)
+    with pytest.raises(ApiError, match="over"):
+        await desk.go_on(worker, first.talk, PASSPHRASE)
+    assert done == []
+
+
+@pytest.mark.anyio
+async def test_an_answer_counts_for_its_own_login_alone() -> None:
+    done: list[str] = []
+    desk = talks.Talks(done.append, asks_once)
+    one, two = Worker("gpu1", "gpu1"), Worker("gpu2", "gpu2")
+    first, second = await desk.begin(one), await desk.begin(two)
+    assert first.talk != second.talk
+    with pytest.raises(ApiError, match="over"):
+        await desk.go_on(one, second.talk, PASSPHRASE)
+    assert (await desk.go_on(one, first.talk, PASSPHRASE)).done
+    assert done == ["gpu1"]
+    with pytest.raises(LoginFailed):
+        await desk.go_on(two, second.talk, "wrong")
+    with pytest.raises(ApiError, match="over"):
+        await desk.go_on(two, second.talk, PASSPHRASE)
+    assert done == ["gpu1"]

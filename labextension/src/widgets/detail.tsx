@@ -8,10 +8,11 @@ import type { Details } from '../details';
 import * as icons from '../icons';
 import { hasDoor, hasPage } from '../jobcommands';
 import type { JobsModel } from '../model';
+import { farText } from '../readings';
 import { CommandIDs } from '../tokens';
 import { canCancel, clock, elapsed, size } from '../words';
 import { Act, Bar, State } from './common';
-import { confirmedText } from './jobrow';
+import { confirmedText, Far } from './jobrow';
 
 interface Props {
   model: JobsModel;
@@ -39,6 +40,12 @@ export function Detail(props: Props): React.JSX.Element | null {
       </header>
       <Acts {...props} job={job} />
       <Time job={job} now={now} trans={trans} />
+      {job.progress ? (
+        <p className="jp-chutes-line">
+          <span>{farText(job.progress)}</span>
+          <Far progress={job.progress} now={now} trans={trans} />
+        </p>
+      ) : null}
       {doubt ? (
         <p className="jp-chutes-doubt-text" role="status">
           {`${confirmedText(job, now, trans)}: ${doubt}`}

@@ -45,6 +45,21 @@ export function JobList(props: {
 
   const at = rows.findIndex(row => row.kind === 'job' && row.job.id === model.chosen);
 
+  // What was chosen stays in sight, also when what is said of it takes room from the list; until
+  // the person scrolls away.
+  const held = React.useRef(false);
+  React.useLayoutEffect(() => {
+    held.current = true;
+  }, [model.chosen]);
+  React.useLayoutEffect(() => {
+    const node = box.current!;
+    if (held.current && at >= 0) {
+      node.scrollTop = scrollTo(offsets, at, node.scrollTop, node.clientHeight);
+    }
+    // Only when it was chosen, or there is another height: not whenever a job moves.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [model.chosen, view.height]);
+
   const move = (event: React.KeyboardEvent): void => {
     if (event.key === 'Enter' && at >= 0) {
       props.open();
@@ -55,8 +70,6 @@ export function JobList(props: {
       if (index !== null) {
         const row = rows[index] as Extract<Row, { kind: 'job' }>;
         model.choose(row.job.id);
-        const node = box.current!;
-        node.scrollTop = scrollTo(offsets, index, node.scrollTop, node.clientHeight);
       }
     } else {
       return;
@@ -75,6 +88,9 @@ export function JobList(props: {
         at >= first && at < last ? `jp-chutes-row-${model.chosen}` : undefined
       }
       onKeyDown={move}
+      onWheel={() => {
+        held.current = false;
+      }}
       onScroll={event => {
         const { scrollTop, clientHeight } = event.currentTarget;
         setView({ top: scrollTop, height: clientHeight });

@@ -1,8 +1,8 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import type { JobSummary } from '../api';
-import { gpuOf, progressOf } from '../readings';
+import type { JobSummary, ProgressView } from '../api';
+import { farText, fractionOf, gpuOf, secondsLeft } from '../readings';
 import type { Grouping } from '../rows';
 import { clock, nameOf, span, timeOf } from '../words';
 import { Bar, Spark, State } from './common';
@@ -61,24 +61,11 @@ function Second(props: {
   if (doubt) {
     return <span className="jp-chutes-note">{confirmedText(job, props.now, trans)}</span>;
   }
-  const progress = job.live ? progressOf(job) : null;
-  const gpu = job.live ? gpuOf(job) : [];
-  if (progress || gpu.length > 0) {
+  const gpu = gpuOf(job);
+  if (job.live && (job.progress || gpu.length > 0)) {
     return (
       <>
-        {progress && progress.fraction !== null ? (
-          <>
-            <Bar fraction={progress.fraction} label={trans.__('Progress')} />
-            <span>{`${Math.floor(progress.fraction * 100)} %`}</span>
-          </>
-        ) : (
-          progress && <span>{`${progress.done} ${progress.unit}`.trim()}</span>
-        )}
-        {progress && progress.secondsLeft !== null ? (
-          <span className="jp-chutes-left">
-            {trans.__('%1 left', span(progress.secondsLeft))}
-          </span>
-        ) : null}
+        {job.progress ? <Far progress={job.progress} now={props.now} trans={trans} /> : null}
         <Spark values={gpu} label={trans.__('GPU')} />
       </>
     );
@@ -93,6 +80,28 @@ function Second(props: {
       {job.notebook && props.grouping !== 'notebook' ? (
         <span className="jp-chutes-note">{nameOf(job.notebook)}</span>
       ) : null}
+    </>
+  );
+}
+
+/** How far it is, and how long the rest takes. */
+export function Far(props: {
+  progress: ProgressView;
+  now: number;
+  trans: TranslationBundle;
+}): React.JSX.Element {
+  const { progress, now, trans } = props;
+  const fraction = fractionOf(progress);
+  const left = secondsLeft(progress, now);
+  return (
+    <>
+      {fraction === null ? null : <Bar fraction={fraction} label={trans.__('Progress')} />}
+      <span title={farText(progress)}>
+        {fraction === null ? farText(progress) : `${Math.floor(fraction * 100)} %`}
+      </span>
+      {left === null || left < 1 ? null : (
+        <span className="jp-chutes-left">{trans.__('%1 left', span(left))}</span>
+      )}
     </>
   );
 }

@@ -1,6 +1,7 @@
 import { Clipboard, MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Toolbar, ToolbarButton } from '@jupyterlab/ui-components';
+import type { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
 import type { JobSummary, TabAnswer } from '../api';
@@ -15,9 +16,6 @@ const OWN_ORIGIN = 'allow-scripts allow-forms allow-same-origin allow-downloads 
 const NO_ORIGIN = 'allow-scripts allow-forms';
 /** How long the browser may look for a tab's own host, in milliseconds. */
 const PROBING = 5000;
-
-/** Where to open it, and what answers there if the browser finds that host at all. */
-type Opened = TabAnswer & { probe?: string | null };
 
 /** Whose page a tab shows. */
 export interface PortOf {
@@ -44,6 +42,11 @@ export class PortView extends Widget {
     this.frame.referrerPolicy = 'no-referrer';
     this.node.append(this.notes, this.cover, this.frame);
     model.changed.connect(this.look, this);
+  }
+
+  /** A browser loads a frame anew wherever it is put, and its ticket was good for once. */
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
     void this.load();
   }
 
@@ -81,7 +84,7 @@ export class PortView extends Widget {
 
   /** Open the page in a window of its own. */
   async openOutside(): Promise<void> {
-    // Opened at once: after an answer browsers take it for an advertisement.
+    // TabAnswer at once: after an answer browsers take it for an advertisement.
     const opened = window.open('', '_blank');
     try {
       const url = await this.address();
@@ -103,12 +106,12 @@ export class PortView extends Widget {
   }
 
   /** Ask where to open it; where the browser does not find the tab's own host, a path. */
-  private async answer(): Promise<Opened> {
+  private async answer(): Promise<TabAnswer> {
     const where = path('jobs', this.of.job, 'ports', this.of.port, 'tab');
     const asked = { browser_origin: window.location.origin };
-    const answer = await this.api.post<Opened>(where, asked);
+    const answer = await this.api.post<TabAnswer>(where, asked);
     if (answer.probe && !(await answers(answer.probe))) {
-      return await this.api.post<Opened>(where, { ...asked, kind: 'path' });
+      return await this.api.post<TabAnswer>(where, { ...asked, kind: 'path' });
     }
     return answer;
   }

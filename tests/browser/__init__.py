@@ -1,0 +1,1 @@
+"""A real JupyterLab and Notebook 7 in a real browser."""

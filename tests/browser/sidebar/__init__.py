@@ -1,0 +1,1 @@
+"""The sidebar, its tabs and its dialogs."""

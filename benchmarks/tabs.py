@@ -241,6 +241,7 @@ def main(python: str) -> int:
             ours = Way("ours", tab.base, tab.headers, jupyter.pid)
             asyncio.run(compare([ours, other]))
         job.job.cancel()
+        job.job.wait(60)
         close_client()
     return 0
 

@@ -1,68 +1,125 @@
-"""Make docs/panel.png: the panel of a running job, in a real JupyterLab.
+"""Make the pictures of the panel in docs/img, in a real JupyterLab, with a light and a dark theme.
 
-Needs chromium; everything else is in the test group. The notebook and its job are made in a
-temporary folder with a home of its own, so that nothing of yours is in the picture.
+Needs chromium; everything else is in the test group. The notebook and its jobs are made in a
+temporary folder with a home of its own, so that nothing of yours is in the pictures.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import expect
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.kernel.lab import LabPage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PICTURE = REPOSITORY / "docs" / "panel.png"
+PICTURES = REPOSITORY / "docs" / "img"
 PATIENCE_MS = 60_000
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 CELLS = [
     "%load_ext chutes_jupyter",
     """%%chute_job train --port board:8765/http --timeout 1h
 import asyncio, math, random
+from tqdm import tqdm
 
 async def page(reader, writer):
     writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nhello")
     writer.close()
 await asyncio.start_server(page, "127.0.0.1", 8765)
-for epoch in range(1, job_data["epochs"] + 1):
+epochs = job_data["epochs"]
+for epoch in tqdm(range(1, epochs + 1)):
     loss = 2.3 * math.exp(-epoch / 9) + random.random() / 50
-    print(f"epoch {epoch:3}/{job_data['epochs']}  loss {loss:.4f}  accuracy {1 - loss / 2.6:.1%}")
+    self.progress(epoch, epochs, loss=loss, accuracy=1 - loss / 2.6)
+    if epoch % 3 == 0:
+        print(f"epoch {epoch:3}/{epochs}  loss {loss:.4f}")
     if epoch % 10 == 0:
         with open(f"{job_data['output_dir']}/checkpoint-{epoch:03}.npz", "wb") as file:
             file.write(bytes(40_000 + epoch))
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.3)
+raise ValueError("the loss went up again")
 """,
-    "job = train.submit(epochs=200)\njob",
+    "job = train.submit(epochs=90)\njob",
+    "%chute jobs",
 ]
 
 
 def main() -> int:
-    """Take the picture, and put it where the first argument says, or in docs/."""
+    """Take them all, and put them where the first argument says, or in docs/img."""
     sys.path.insert(0, str(REPOSITORY))
-    with tempfile.TemporaryDirectory() as folder:
-        take_picture(Path(folder), Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE)
+    pictures = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURES
+    pictures.mkdir(parents=True, exist_ok=True)
+    for theme in THEMES:
+        with tempfile.TemporaryDirectory() as folder:
+            take_pictures(Path(folder), theme, pictures)
     return 0
 
 
-def take_picture(folder: Path, picture: Path) -> None:
-    """Run the notebook in a browser, and take the picture of its last cell."""
+def take_pictures(folder: Path, theme: str, pictures: Path) -> None:
+    """Run the notebook in a browser, and take the pictures of one theme."""
     from tests.kernel.lab import browser_page, lab_server, open_notebook, write_notebook
 
     write_notebook(folder / "train.ipynb", CELLS)
-    with lab_server(folder) as address, browser_page(scale=2, width=1100) as page:
+    settings = folder.joinpath(
+        "home", "config", "lab", "user-settings", "@jupyterlab", "apputils-extension"
+    )
+    settings.mkdir(parents=True)
+    (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{THEMES[theme]}"}}')
+    with lab_server(folder) as address, browser_page(width=1040, height=1000) as page:
         lab = open_notebook(page, address, "train.ipynb")
         page.keyboard.press("Control+b")  # the file browser leaves the picture
-        for index in range(len(CELLS)):
+        for index in range(3):
             lab.run(index)
-        last = len(CELLS) - 1
-        panel = lab.panel(last)
-        for text in ("http://127.", "epoch  24/200", "checkpoint-020.npz"):
-            expect(panel).to_contain_text(text, timeout=PATIENCE_MS)
-        lab.cells.nth(0).locator(".jp-InputPrompt").click()  # no cursor, no toolbar
-        lab.cells.nth(last).screenshot(path=picture)
-        lab.cancel_button(last).click()
-        expect(panel).to_contain_text("cancelled", timeout=PATIENCE_MS)
+        take_all(page, lab, lambda part, name: keep(part, pictures / f"panel-{name}-{theme}.png"))
+
+
+def take_all(page: Page, lab: LabPage, take: Callable[[Locator, str], None]) -> None:
+    """Take the pictures of a panel's states."""
+    panel, cell = lab.panel(2), lab.cells.nth(2)
+    expect(panel).to_contain_text("epoch  33/90", timeout=PATIENCE_MS)
+    lab.cells.nth(0).locator(".jp-InputPrompt").click()  # no cursor, no toolbar
+    take(cell, "running")
+    for name, text in (
+        ("Files", "checkpoint-030.npz"),
+        ("Metrics", "accuracy"),
+        ("Ports", "ready"),
+    ):
+        expect(lab.tab(2, name)).to_contain_text(text, timeout=PATIENCE_MS)
+        take(panel, name.lower())
+    lab.tab(2, "Log")
+    page.set_viewport_size({"width": 560, "height": 900})
+    take(panel, "narrow")
+    page.set_viewport_size({"width": 1040, "height": 1000})
+    expect(panel).to_contain_text("failed", timeout=PATIENCE_MS)
+    expect(lab.tab(2, "Results")).to_contain_text("ValueError", timeout=PATIENCE_MS)
+    take(panel, "failed")
+    expect(cell.locator(".chutes-record")).to_contain_text("failed", timeout=PATIENCE_MS)
+    lab.run(3)
+    table = lab.cells.nth(3).locator(".chutes-jobs")
+    expect(table).to_contain_text("failed", timeout=PATIENCE_MS)
+    take(table, "jobs")
+    lab.restart_kernel()
+    lab.save()
+    page.reload()
+    record = lab.cells.nth(2).locator(".chutes-record")
+    expect(record).to_contain_text("failed", timeout=PATIENCE_MS)
+    take(record, "record")
+
+
+def keep(part: Locator, file: Path) -> None:
+    """Write a picture with few colours: these are a tenth as large and look the same."""
+    picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
+    picture.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

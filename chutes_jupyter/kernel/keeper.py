@@ -105,6 +105,7 @@ class Keeper:
                 self.renew()
                 changed.wait(PAUSE)
                 changed.clear()
+            self.renew()
             view.settle(changed)
             self.finish(ending.of(self._job)["value"])
         except ChuteError as error:

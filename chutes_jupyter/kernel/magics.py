@@ -104,9 +104,14 @@ class ChuteMagics(Magics):
     @line_magic
     def chute(self, line: str) -> Any:
         """Run jobs on workers, and see to those that run; see ``%chute --help``."""
+        from chutes_jupyter.kernel import display
         from chutes_jupyter.kernel.values import split_line, unquote
 
         words = [unquote(word) for word in split_line(line)] or ["--help"]
+        if words == ["jobs"] and display.panels_work(self._shell):
+            from chutes_jupyter.kernel.jobtable import JobTable
+
+            return JobTable().show()
         wait = words[0] == "run" and "--wait" in words
         return self._execute(words, submitted=self._submitted(wait=wait))
 

@@ -59,7 +59,7 @@ class Panel:
         self._files_at = 0.0
         #: When each display that was sent was made.
         self._displayed: dict[int, float] = {}
-        self._record = Keeper(job)
+        self._record: Keeper | None = None
         self.widget = PanelWidget(
             job={**view.facts(job), **self._extra},
             ports=view.ports(job),
@@ -77,7 +77,13 @@ class Panel:
         """Display the panel, and with it the record that is saved with the notebook."""
         show: Callable[..., Any] = display  # IPython's has no types
         show(self.widget)
+        self._record = Keeper(self._job)
         self._record.show()
+        self._start(self._follow)
+
+    def show_at(self, handle: Any) -> None:
+        """Display the panel in place of what a display handle shows, without a record."""
+        handle.update(self.widget)
         self._start(self._follow)
 
     def _start(self, function: Callable[..., None], *args: Any) -> None:
@@ -93,7 +99,8 @@ class Panel:
         try:
             while not view.over(self._job):
                 self._update()
-                self._record.renew()
+                if self._record is not None:
+                    self._record.renew()
                 time.sleep(PAUSE)
                 if not self._changed.wait(BEAT - PAUSE):
                     self._send({"beat": True, "elapsed": self._job.elapsed})
@@ -112,8 +119,11 @@ class Panel:
         except ChuteError as error:
             self._extra["fault"] = str(error)
         self._update(whole=True)
+        if self._record is not None:
+            self._record.renew()  # at once: a kernel may be restarted, a notebook saved
         view.settle(self._changed, lambda: self._update(whole=True))
-        self._record.finish(self._extra["value"])
+        if self._record is not None:
+            self._record.finish(self._extra["value"])
 
     def _update(self, *, whole: bool = False) -> None:
         """Set the traits that differ."""

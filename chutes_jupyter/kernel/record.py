@@ -157,8 +157,8 @@ class Record:
         if not count:
             return ""
         rows = "".join(
-            f'<tr><td style="text-align: left; {_MONO}">{escape(each["path"])}</td>'
-            f'<td style="text-align: right">{size(each["size"])}</td></tr>'
+            f'<tr><td style="text-align: left; padding: 0 16px 0 0; {_MONO}">{escape(each["path"])}</td>'
+            f'<td style="text-align: right; padding: 0">{size(each["size"])}</td></tr>'
             for each in self.files["entries"][:MAX_FILES]
         )
         more = f", of which {MAX_FILES} are shown" if count > MAX_FILES else ""

@@ -107,7 +107,7 @@ def lab_server(folder: Path, *options: str, python: str = sys.executable) -> Ite
     token = secrets.token_hex(16)
     home, env = folder / "home", lab_env(folder)
     runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
-    (config / "labconfig").mkdir(parents=True)
+    (config / "labconfig").mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
     (config / "labconfig" / "page_config.json").write_text(
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'

@@ -64,7 +64,7 @@ def test_a_circle_is_refused(folder: Path):
 
 
 def test_every_module_is_in_the_text_or_a_start_of_its_own():
-    text = frontend.script("panel")
+    text = frontend.script("panel") + frontend.script("jobs")
     names = {path.stem for path in frontend.STATIC.glob("*.js")}
     assert set(re.findall(r"^const \$(\w+)", text, re.M)) == names
 

@@ -251,3 +251,37 @@ def test_without_the_server_extension_the_kernel_answers_while_a_cell_runs(
     lab.cancel_button(2).click()
     expect(lab.panel(2)).to_contain_text("cancelled", timeout=SOON)
     expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
+
+
+def test_the_table_of_jobs_filters_cancels_and_opens_a_panel(
+    page: Page, folder: Path, address: str
+):
+    lab = opened(
+        page,
+        folder,
+        address,
+        "jobs.ipynb",
+        "%%chute_job quick\nreturn 1",
+        "%%chute_job sleeps\nprint('asleep', flush=True)\nawait self.cancel_event.wait()",
+        "quick.submit().wait()\njob = sleeps.submit(ack=True)",
+        "%chute jobs",
+    )
+    lab.run(4)
+    table = lab.cells.nth(4).locator(".chutes-jobs")
+    rows = table.locator(".chutes-job")
+    expect(rows.filter(has_text="quick-")).to_contain_text("✓ succeeded", timeout=SOON)
+    expect(rows.filter(has_text="sleeps-")).to_contain_text("● running", timeout=SOON)
+    table.get_by_role("searchbox").fill("quick succ")
+    expect(rows.filter(has_text="sleeps-")).to_have_count(0)
+    expect(rows.filter(has_text="quick-")).to_have_count(1)
+    table.get_by_role("searchbox").fill("")
+    table.get_by_label("State", exact=True).select_option("live")
+    expect(rows.filter(has_text="quick-")).to_have_count(0)
+    table.get_by_role("button", name=re.compile("Open the panel of sleeps-")).click()
+    panel = lab.cells.nth(4).locator(".chutes-panel:not(.chutes-jobs)")
+    expect(panel).to_contain_text("asleep", timeout=SOON)
+    table.get_by_role("button", name=re.compile("^Cancel sleeps-")).click()
+    expect(panel).to_contain_text("cancelled", timeout=SOON)
+    expect(rows.filter(has_text="sleeps-")).to_have_count(0, timeout=SOON)  # it lives no more
+    table.get_by_label("State", exact=True).select_option("cancelled")
+    expect(rows.filter(has_text="sleeps-")).to_contain_text("■ cancelled", timeout=SOON)

@@ -3,6 +3,9 @@
  */
 import { button, clock, el, ENDING, plural, say, stateWord, TERMINAL } from "./dom.js";
 
+/** So many notices stand in the head, the newest. */
+const NOTICES = 2;
+
 /** The line of the name, the state, the worker, the time, and Cancel. */
 export class Head {
   /** @param {{cancel: () => void}} owner */
@@ -104,6 +107,9 @@ export function remarks(job) {
     const { files_done: done, files_total: total } = job.mirror;
     if (total) lines.push({ text: `collecting ${done} of ${plural(total, "file")}`, kind: "note" });
   }
+  lines.push({ text: job.carried, kind: "note" });
+  // What a person should read: all of it is in the details.
+  if (!job.over) lines.push(...job.notices.slice(-NOTICES).map((text) => ({ text, kind: "note" })));
   lines.push({ text: job.outputs, kind: "warning" }, { text: job.fault, kind: "fault" });
   if (TERMINAL.has(job.state) && job.reason && job.state !== "succeeded") {
     lines.push({ text: job.reason, kind: job.state === "cancelled" ? "note" : "fault" });

@@ -11,7 +11,9 @@ export function usageWord(samples) {
   const gpus = newest.gpus ?? [];
   const values = samples.map((each) => (gpus.length ? busiest(each) : each.cpu_percent ?? 0));
   const now = values[values.length - 1];
-  return { text: `${gpus.length ? "GPU" : "CPU"} ${Math.round(now)} %`, values };
+  // As wide for 3 as for 93: the tabs behind it stay where they are.
+  const figure = String(Math.round(now)).padStart(3, "\u2007");
+  return { text: `${gpus.length ? "GPU" : "CPU"} ${figure} %`, values };
 }
 
 function busiest(sample) {

@@ -157,7 +157,8 @@ class Record:
         if not count:
             return ""
         rows = "".join(
-            f'<tr><td style="text-align: left; padding: 0 16px 0 0; {_MONO}">{escape(each["path"])}</td>'
+            f'<tr><td style="text-align: left; padding: 0 16px 0 0; {_MONO}">'
+            f"{escape(each['path'])}</td>"
             f'<td style="text-align: right; padding: 0">{size(each["size"])}</td></tr>'
             for each in self.files["entries"][:MAX_FILES]
         )

@@ -127,7 +127,7 @@ def test_wait_shows_the_button_and_prints_the_log_below(page: Page, folder: Path
         "%%chute_job train --run --wait\nprint('started')\nawait self.cancel_event.wait()",
     )
     cell = lab.run(1, wait=False)
-    expect(cell.locator("pre", has_text="started")).to_have_count(1, timeout=SOON)
+    expect(cell.locator(".jp-RenderedText pre", has_text="started")).to_have_count(1, timeout=SOON)
     lab.cancel_button(1).click()
     expect(cell).to_contain_text("JobCancelled", timeout=SOON)
     expect(lab.panel(1)).to_contain_text("cancelled", timeout=SOON)

@@ -1,7 +1,8 @@
 """A tab beside jupyter-server-proxy over `ssh -L`: the same app on the same sshd, in one run.
 
-`python -m benchmarks.tabs PYTHON`; PYTHON has jupyter-server-proxy and nothing of ours. It is
-asked as a browser asks: our tab by its own host and key, the peer with Jupyter's token.
+`python -m benchmarks.tabs PYTHON`; PYTHON is of an environment with the group `bench` and nothing
+of ours. It is asked as a browser asks: our tab by its own host and key, the peer with Jupyter's
+token.
 """
 
 from __future__ import annotations
@@ -241,6 +242,7 @@ def main(python: str) -> int:
             ours = Way("ours", tab.base, tab.headers, jupyter.pid)
             asyncio.run(compare([ours, other]))
         job.job.cancel()
+        job.job.wait(60)
         close_client()
     return 0
 

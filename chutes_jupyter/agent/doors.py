@@ -39,7 +39,7 @@ def describe(job: JobDir, umask: int) -> None:
         path.insert(0, own)
     firm = {
         "PATH": os.pathsep.join(dict.fromkeys(path)),
-        "TMPDIR": job.tmp,
+        "TMPDIR": os.environ["TMPDIR"],
         processes.MARK: job.id,
         OUTPUT: job.output,
     }

@@ -16,7 +16,7 @@ import re
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import space
+from . import space, temporary
 
 Event = Dict[str, Any]
 
@@ -123,9 +123,10 @@ class JobDir:
             )
 
     def forget(self) -> None:
-        """Remove what the function was given: no secret in it outlives the job."""
+        """Remove what the function was given: no secret in it outlives the job; and a link."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.payload)
+        temporary.forget(self.tmp, self.id)
 
     def read_spec(self) -> Dict[str, Any]:
         """Return the spec that the job was submitted with."""

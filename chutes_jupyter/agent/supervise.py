@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import Any, Dict, Optional, Tuple
 
-from . import doors, endings, faults, guardian, processes, space
+from . import doors, endings, faults, guardian, processes, space, temporary
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, last_words, open_pipe
@@ -170,7 +170,7 @@ class Supervisor:
             os.setsid()
             os.umask(person_umask)
             os.chdir(self.job.work)
-            os.environ["TMPDIR"] = self.job.tmp
+            os.environ["TMPDIR"] = temporary.short(self.job.tmp, self.job.id)
             os.environ[processes.MARK] = self.job.id
             os.environ.update(self._turn.environment if self._turn else {})
             os.environ.update(prefixes(self.spec.get("prefixes")))

@@ -56,6 +56,8 @@ class Door:
         #: The one that opens by itself, and those that somebody asked for.
         self.forward = self._new(None)
         self.others: list[AnyForward] = []
+        #: Unix sockets, each of a program of ours: not among those that a person closes.
+        self._sockets: list[AnyForward] = []
 
     def _new(self, place: Place | None) -> AnyForward:
         if self._lane is not None:
@@ -124,13 +126,14 @@ class Door:
         forward = self._new(place)
         self._tunnels.enter(self)
         await forward.open()
-        self.others.append(forward)
+        (self.others if place.path is None else self._sockets).append(forward)
         return forward
 
     async def close_at(self, forward: AnyForward) -> None:
         """Close what `open_at` gave."""
-        if forward in self.others:
-            self.others.remove(forward)
+        for opened in (self.others, self._sockets):
+            if forward in opened:
+                opened.remove(forward)
         await forward.aclose()
 
     async def close_others(self) -> int:
@@ -142,10 +145,10 @@ class Door:
 
     async def aclose(self) -> None:
         """Close everything of this port."""
-        for forward in (self.forward, *self.others):
+        for forward in (self.forward, *self.others, *self._sockets):
             with contextlib.suppress(OSError):
                 await forward.aclose()
-        self.others = []
+        self.others, self._sockets = [], []
         await self._tunnels.leave(self)
         if self._telling is not None:
             self._telling.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ async def send_output(handler: ApiHandler, found: Output, *, download: bool) -> 
     handler.set_header("Accept-Ranges", "bytes")
     if mark in handler.request.headers.get("If-None-Match", ""):
         handler.set_status(HTTPStatus.NOT_MODIFIED)
-        await handler.finish(set_content_type=media or OTHER)
+        await _finish(handler, media or OTHER)
         return
     start, length = _asked(handler, found.size, mark)
     handler.set_header("Content-Length", str(length))
@@ -43,7 +44,7 @@ async def send_output(handler: ApiHandler, found: Output, *, download: bool) -> 
         or not length
         or await _pour(handler, lambda: found.read(start, length), length)
     ):
-        await handler.finish(set_content_type=media or OTHER)
+        await _finish(handler, media or OTHER)
 
 
 async def send_text(
@@ -53,7 +54,13 @@ async def send_text(
     _guard(handler, "text/plain; charset=utf-8")
     handler.set_attachment_header(name)
     if await _pour(handler, source, None):
-        await handler.finish(set_content_type="text/plain; charset=utf-8")
+        await _finish(handler, "text/plain; charset=utf-8")
+
+
+async def _finish(handler: ApiHandler, media: str) -> None:
+    # Who has all of it may be gone already.
+    with contextlib.suppress(StreamClosedError):
+        await handler.finish(set_content_type=media)
 
 
 def _guard(handler: ApiHandler, media: str) -> None:

@@ -90,7 +90,7 @@ class StreamHandler(ApiHandler):
                 self.write(f"retry: {_RETRY}\n\n")
                 await self.flush()
                 await self._pass_on(events, gone)
-                self.finish(set_content_type=EVENT_STREAM)
+                await self.finish(set_content_type=EVENT_STREAM)
             finally:
                 gone.cancel()
 

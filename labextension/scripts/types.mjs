@@ -34,7 +34,7 @@ function typeOf(schema) {
     return `Record<string, ${more && more !== true ? typeOf(more) : 'unknown'}>`;
   }
   const plain = PLAIN[schema.type];
-  return plain ?? "unknown";
+  return plain ?? 'unknown';
 }
 
 function comment(text, indent) {

@@ -204,7 +204,8 @@ def test_outputs_are_listed_while_the_job_runs(worker: Agent) -> None:
 
 def test_private_files_and_the_jobs_own_folders(worker: Agent) -> None:
     job = worker.start(
-        "import os, tempfile\nreturn [os.getcwd(), tempfile.gettempdir(), os.environ['TMPDIR'],"
+        "import os, tempfile\nreturn [os.getcwd(), os.path.realpath(tempfile.gettempdir()),"
+        " os.path.realpath(os.environ['TMPDIR']),"
         " job_data['output_dir'], os.path.isdir(job_data['output_dir'])]"
     )
     worker.end(job)

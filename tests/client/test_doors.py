@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 import time
 import warnings
@@ -16,9 +17,11 @@ from typing import Never
 import httpx
 import pytest
 
+from chutes_jupyter import portal
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import ForwardFailed, JobFailed, LoginFailed, SpecError, WaitTimeout
-from chutes_jupyter.job import Job
+from chutes_jupyter.job import Job, current_client
+from chutes_jupyter.places import Place
 from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
 from tests.faults.kit import Line
@@ -100,6 +103,30 @@ def test_a_taken_port_ends_the_job_naming_it(worker: Worker, submit: Submit) -> 
         with pytest.raises(JobFailed, match=str(number)):
             job.result(PATIENCE)
     until(job.done, "it has ended")
+
+
+def test_a_unix_socket_is_this_persons_and_goes_with_the_job(
+    local: Worker, submit: Submit, tmp_path: Path
+) -> None:
+    number = free_port()
+    ports = ({"name": "web", "port": number, "proto": "http"},)
+    job = submit(local, SERVES, ports=ports, data={"port": number})
+    path = tmp_path / "s"
+    client = current_client()
+    portal.call(client.open_at, job._live, "web", Place(path=path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=PATIENCE) as asking:
+        assert asking.get("http://any/deep").text == "page /deep"
+        # A program of ours uses it: it is none of those that a person opened.
+        assert job.ports["web"].close_forwards() == 0
+        assert asking.get("http://any/again").text == "page /again"
+    taken = tmp_path / "taken"
+    taken.touch()
+    with pytest.raises(ForwardFailed, match="taken"):
+        portal.call(client.open_at, job._live, "web", Place(path=taken))
+    job.cancel()
+    job.wait(PATIENCE)
+    until(lambda: not path.exists(), "the socket is removed")
 
 
 # -- forwards that somebody asked for ----------------------------------------------------------

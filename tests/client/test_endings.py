@@ -41,7 +41,8 @@ with open(folder + "/a.bin", "wb") as file:
     file.write(bytes(range(256)) * job_data["times"])
 print("out")
 print("err", file=sys.stderr)
-return {"at": (1, 2), "raw": b"\\x00\\xff", "folder": os.path.basename(os.environ["TMPDIR"])}
+temporary = os.path.realpath(os.environ["TMPDIR"])
+return {"at": (1, 2), "raw": b"\\x00\\xff", "folder": os.path.basename(temporary)}
 """,
         data={"times": 3000},
     )

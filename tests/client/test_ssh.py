@@ -123,7 +123,8 @@ def test_a_command_lands_in_the_jobs_directory_environment_and_interpreter(
     told = ssh(
         job,
         f"pwd; python -c '{facts}'; python3 -c '{facts}'; "
-        'echo "$SHARED"; echo "$TMPDIR"; echo "$CHUTE_OUTPUT_DIR"; echo "$CHUTE_JOB_LABEL"; exit 7',
+        'echo "$SHARED"; realpath "$TMPDIR"; echo "$CHUTE_OUTPUT_DIR"; echo "$CHUTE_JOB_LABEL"; '
+        "exit 7",
     )
     assert told.stderr == ""
     assert told.stdout.splitlines() == [

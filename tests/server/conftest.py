@@ -58,6 +58,9 @@ def server(surroundings: Mapping[str, str], place: Path) -> Iterator[Server]:
     """A server, with its own client of the same worker."""
     with serving(place / "root", surroundings) as found:
         yield found
+        log = found.log.read_text()
+        # What goes wrong for a reason is an answer; anything else would be a fault of ours.
+        assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:4000]
 
 
 @pytest.fixture

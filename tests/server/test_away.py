@@ -75,6 +75,9 @@ def test_what_is_known_of_a_job_is_shown_while_its_worker_is_away(
             ask()
         assert caught.value.status in (503, 504)
         assert caught.value.problem.hint
+    assert "far1" in api.jobs(refresh=True).silent
+    (far,) = [each for each in api.workers() if each.name == "far1"]
+    assert (far.reachable, far.jobs) == (False, 1)
     told = api.cancel(job.id, wait=0.5)
     assert not told.told
     assert told.job.cancel_asked

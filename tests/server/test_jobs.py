@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from chutes_jupyter import portal
 from chutes_jupyter.current import current_client
+from chutes_jupyter.errors import JobNotFound
+from chutes_jupyter.server import cases
 from chutes_jupyter.server.client import Api, ApiProblem
 from chutes_jupyter.store import JobRecord
 from tests.client.rig import Submit, until
@@ -208,6 +211,39 @@ def test_what_a_job_tells_of_itself_is_in_its_list_and_whole_by_itself(
             if event.name == "job" and (event.data["progress"] or {}).get("done") == 4:
                 break
     until(lambda: api.jobs(text=job.id).jobs[0].progress.done == 4, "the list has it", PATIENCE)
+
+
+def test_progress_is_news_of_the_list(api: Api, submit: Submit, tmp_path: Path) -> None:
+    steps = [tmp_path / str(number) for number in range(3)]
+    cell = "".join(f"{waits_for(file)}self.progress({n}, 9)\n" for n, file in enumerate(steps, 1))
+    with api.stream("/events") as events:
+        job = submit("local", cell + waits_for(tmp_path / "end"))
+        for number, file in enumerate(steps, 1):
+            file.touch()
+            for event in events:
+                said = event.data.get("progress") if event.data.get("id") == job.id else None
+                if said and said["done"] == number:
+                    break
+    (tmp_path / "end").touch()
+    job.wait(PATIENCE)
+
+
+def test_the_workers_are_not_asked_each_time_for_a_job_that_nobody_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = current_client()
+    asked: list[bool] = []
+
+    async def discover(*, whole: bool = False) -> list[str]:
+        asked.append(whole)
+        return []
+
+    monkeypatch.setattr(client, "discover", discover)
+    monkeypatch.setattr(cases, "_asked", -1e9)
+    for _ in range(5):
+        with pytest.raises(JobNotFound):
+            portal.call(cases.open_case, client, "nobody-knows-it", None)
+    assert asked == [True]
 
 
 def test_thousands_of_jobs_are_listed_at_once(api: Api) -> None:

@@ -188,6 +188,14 @@ async def test_no_host_below_localhost_is_jupyters(here: Stage) -> None:
         assert (await here.ask("/api/contents", host=name)).body == JUPYTER.encode()
 
 
+async def test_a_domain_for_tabs_is_not_jupyters_either(tmp_path: Path) -> None:
+    async with stage(tmp_path, hello, domain="ports.example.net") as here:
+        for host in ("ports.example.net", "x.ports.example.net", "PORTS.example.net.:443"):
+            assert (await here.ask("/api/contents", host=host)).status == 404, host
+        for host in ("example.net", "xports.example.net"):
+            assert (await here.ask("/api/contents", host=host)).body == JUPYTER.encode()
+
+
 async def test_a_host_is_the_same_however_it_is_written(here: Stage) -> None:
     upper = here.host.upper().replace("LOCALHOST", "localhost.")
     assert (await here.ask("/", host=upper)).body == b"the app"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
@@ -54,18 +55,34 @@ def wait_for_end(page: Page, *, framed: bool) -> None:
     expect(where.locator("#done")).to_be_visible(timeout=2 * PATIENCE * 1000)
 
 
-def test_a_hostile_page_gets_nothing(jupyter: Jupyter, serve: Serve) -> None:
+@dataclass
+class Prey:
+    """What a hostile page is let loose on."""
+
+    hostile: Served
+    other: Served
+    kernel: str
+    login: str
+    files: list[str]
+
+    def check(self, jupyter: Jupyter) -> None:
+        """Look whether everything of Jupyter's is as it was."""
+        assert [each["id"] for each in jupyter.ask("GET", "/api/kernels")] == [self.kernel]
+        assert sorted(each["name"] for each in jupyter.contents()["content"]) == self.files
+
+
+def let_loose(jupyter: Jupyter, serve: Callable[..., Served]) -> Prey:
+    """Start a hostile job that knows all that it could, beside another one."""
     other, ended = serve(FILES).wait(), serve(FILES).wait()
     other_tab, other_path = jupyter.open(other.id), jupyter.open(other.id, kind="path")
     over = jupyter.open(ended.id, kind="path")["url"]
     ended.job.cancel()
     kernel = jupyter.ask("POST", "/api/kernels")["id"]
-    parts = urlsplit(other_tab["url"])
     data = {
         "jupyter": jupyter.origin,
         "login": f"username-localhost-{jupyter.port}",
         "kernel": kernel,
-        "other": f"http://{parts.netloc}/",
+        "other": f"http://{urlsplit(other_tab['url']).netloc}/",
         # Only a good secret would open it: this is what a page can guess.
         "other_path": other_path["url"][:-2] + ("0/" if other_path["url"][-2] != "0" else "1/"),
         "over": over,
@@ -74,18 +91,31 @@ def test_a_hostile_page_gets_nothing(jupyter: Jupyter, serve: Serve) -> None:
     jupyter.enter(other_tab["url"])  # the ticket is used
     hostile = serve(SOURCE, data=data).wait()
     files = sorted(each["name"] for each in jupyter.contents()["content"])
+    return Prey(hostile, other, kernel, data["login"], files)
+
+
+#: Each kind of tab, in a frame of Jupyter's page and in a window of its own.
+WAYS = (("origin", True), ("origin", False), ("path", True), ("path", False))
+
+
+def open_hostile(jupyter: Jupyter, hostile: Served, kind: str, *, framed: bool) -> str:
+    """Return the address that a browser goes to."""
+    url: str = jupyter.open(hostile.id, **({} if kind == "origin" else {"kind": kind}))["url"]
+    return jupyter.frame(url) if framed else url
+
+
+def test_a_hostile_page_gets_nothing(jupyter: Jupyter, serve: Serve) -> None:
+    prey = let_loose(jupyter, serve)
+    hostile = prey.hostile
     with browser() as context:
         page = context.new_page()
         # The other job is open in the same Jupyter, as it may be.
-        page.goto(jupyter.frame(jupyter.open(other.id)["url"]))
+        page.goto(jupyter.frame(jupyter.open(prey.other.id)["url"]))
         expect(page.frame_locator("#tab").get_by_text("files of the job")).to_be_visible()
         before = cookies(context, jupyter)
-        assert data["login"] in before
-        for count, (kind, framed) in enumerate(
-            [("origin", True), ("origin", False), ("path", True), ("path", False)], 1
-        ):
-            url = jupyter.open(hostile.id, **({} if kind == "origin" else {"kind": kind}))["url"]
-            shown = jupyter.frame(url) if framed else url
+        assert prey.login in before
+        for count, (kind, framed) in enumerate(WAYS, 1):
+            shown = open_hostile(jupyter, hostile, kind, framed=framed)
             tab = context.new_page()
             tab.goto(shown)
             wait_for_end(tab, framed=framed)
@@ -101,10 +131,10 @@ def test_a_hostile_page_gets_nothing(jupyter: Jupyter, serve: Serve) -> None:
             # What is Jupyter's is as it was.
             assert cookies(context, jupyter) == before, (kind, framed)
             assert logged_in(context, jupyter), (kind, framed)
-            assert [each["id"] for each in jupyter.ask("GET", "/api/kernels")] == [kernel]
-            assert sorted(each["name"] for each in jupyter.contents()["content"]) == files
+            prey.check(jupyter)
             tab.close()
-    jupyter.ask("DELETE", f"/api/kernels/{kernel}")
+        redirected(jupyter, serve, context)
+    jupyter.ask("DELETE", f"/api/kernels/{prey.kernel}")
     for line in hostile.job.logs().splitlines():
         if line.startswith("HEADERS "):
             check_headers(json.loads(line[8:]), jupyter, before)
@@ -168,15 +198,13 @@ def check_headers(headers: list[list[str]], jupyter: Jupyter, of_jupyter: dict[s
         assert value not in said
 
 
-@pytest.mark.parametrize("kind", ["origin", "path"])
-def test_a_redirect_to_jupyter_does_not_log_out(jupyter: Jupyter, serve: Serve, kind: str) -> None:
-    """Jupyter's own page opens the tab, so a redirect would be followed with its cookies."""
-    data: dict[str, Any] = {"go_to": f"{jupyter.origin}/logout", "login": "x"}
+def redirected(jupyter: Jupyter, serve: Serve, context: BrowserContext) -> None:
+    """Jupyter's own page opens a tab, so a redirect to it would be followed with its cookies."""
+    data = {"go_to": f"{jupyter.origin}/logout", "login": "x"}
     hostile = serve(SOURCE, data=data).wait()
-    with browser() as context:
+    for kind in ("origin", "path"):
         page = context.new_page()
-        url = jupyter.open(hostile.id, **({} if kind == "origin" else {"kind": kind}))["url"]
         with page.expect_response(lambda answer: answer.url.endswith("/logout")):
-            page.goto(jupyter.frame(url))
+            page.goto(open_hostile(jupyter, hostile, kind, framed=True))
         page.wait_for_load_state("networkidle")
-        assert logged_in(context, jupyter)
+        assert logged_in(context, jupyter), kind

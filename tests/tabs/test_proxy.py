@@ -66,6 +66,15 @@ class App:
             self.gone.set()
         return reply
 
+    async def on_quiet(self, request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        await reply.write(b"first\n")
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(0.05)
+        self.gone.set()
+        return reply
+
     async def on_file(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(self.file)
 
@@ -202,11 +211,12 @@ async def test_a_stream_comes_piece_by_piece(here: Stage, app: App) -> None:
         writer.close()
 
 
-async def test_events_come_at_once_and_end_with_the_page(here: Stage, app: App) -> None:
+@pytest.mark.parametrize(("path", "first"), [("/events", b"data: 1\n\n"), ("/quiet", b"first\n")])
+async def test_a_stream_ends_with_the_page(here: Stage, app: App, path: str, first: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
-    head = f"GET /events HTTP/1.1\r\nHost: {here.host}\r\nCookie: {here.key}\r\n\r\n"
+    head = f"GET {path} HTTP/1.1\r\nHost: {here.host}\r\nCookie: {here.key}\r\n\r\n"
     writer.write(head.encode())
-    await asyncio.wait_for(reader.readuntil(b"data: 1\n\n"), 20)
+    await asyncio.wait_for(reader.readuntil(first), 20)
     writer.close()
     # The app learns that nobody listens any more.
     await asyncio.wait_for(app.gone.wait(), 20)

@@ -290,4 +290,4 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _nothing_here() -> tuple[int, str]:
-    return 404, pages.failed("There is no tab here, and there never was one.")
+    return 404, pages.nothing()

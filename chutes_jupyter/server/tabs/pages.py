@@ -56,6 +56,15 @@ def over() -> str:
     )
 
 
+def nothing() -> str:
+    """Return the page of a host or path that is no tab: made up, or of a server that is gone."""
+    return _page(
+        "nothing",
+        "No tab is open here",
+        "Open the port of the job again, from its panel or the sidebar.",
+    )
+
+
 def refused(why: str) -> str:
     """Return the page of a tab that the browser has no key to."""
     return _page(

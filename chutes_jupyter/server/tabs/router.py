@@ -21,24 +21,25 @@ _log = logging.getLogger(__name__)
 
 
 class Hosts(Matcher):
-    """Every host below the domains of tabs, at any depth: none of them is Jupyter's.
+    """Every host below localhost and the domain of tabs, at any depth: none of them is Jupyter's.
 
     Parameters
     ----------
-    domains : collection of str
-        The domains.
+    domain : str
+        The domain, which is none of Jupyter's either; or "".
     jupyters : collection of str
         Names that were given to Jupyter itself.
     """
 
-    def __init__(self, domains: Collection[str], jupyters: Collection[str]) -> None:
-        self._ends = tuple(f".{domain}" for domain in domains)
-        self._jupyters = frozenset(jupyters)
+    def __init__(self, domain: str, jupyters: Collection[str]) -> None:
+        self._domain, self._jupyters = domain, frozenset(jupyters)
+        self._ends = tuple(f".{each}" for each in (LOCALHOST, domain) if each)
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """Return what the handler is called with, or None where the host is another."""
         name = request.host_name.rstrip(".")
-        return {} if name.endswith(self._ends) and name not in self._jupyters else None
+        ours = name.endswith(self._ends) or (name == self._domain != "")
+        return {} if ours and name not in self._jupyters else None
 
 
 class Below(Matcher):
@@ -77,10 +78,9 @@ def add_routes(
     shared : dict
         What handlers are made with; ``place`` is the path below which tabs are.
     """
-    domains = [LOCALHOST, domain] if domain else [LOCALHOST]
     # Jupyter's host rules match everything, so that only what stands before them has a say.
     jupyter.default_router.rules[:0] = [
-        Rule(Hosts(domains, jupyters), _application(OriginHandler, shared)),
+        Rule(Hosts(domain, jupyters), _application(OriginHandler, shared)),
         Rule(Below(shared["place"]), _application(PathHandler, shared)),
     ]
 

@@ -11,7 +11,7 @@ from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
 from chutes_jupyter.errors import ChuteError
-from chutes_jupyter.server.tabs import install
+from chutes_jupyter.server.handlers import SETTING
 
 #: As the tab of JupyterLab frames a page.
 SANDBOX = "allow-scripts allow-forms allow-same-origin allow-downloads allow-modals"
@@ -26,7 +26,7 @@ class Tab(APIHandler):
         asked: dict[str, Any] = self.get_json_body()
         try:
             job, port = asked.pop("job"), asked.pop("port")
-            found = await self.settings["test_tabs"].open(job, port, **asked)
+            found = await self.settings[SETTING].tabs.open(job, port, **asked)
         except ChuteError as error:
             self.set_status(409)
             found = {"error": type(error).__name__, "message": str(error)}
@@ -46,7 +46,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     base = serverapp.web_app.settings["base_url"]
-    serverapp.web_app.settings["test_tabs"] = install(serverapp)
     serverapp.web_app.add_handlers(
         ".*$",
         [

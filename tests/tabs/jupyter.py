@@ -121,6 +121,10 @@ def jupyter_server(
             yield jupyter
 
 
+#: The real one, and a page for tests that shows tabs.
+EXTENSIONS = {"chutes_jupyter.server": True, "tests.tabs.extension": True}
+
+
 @contextlib.contextmanager
 def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -> Iterator[Jupyter]:
     token, root = secrets.token_hex(16), folder / "root"
@@ -137,7 +141,7 @@ def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -
         sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--debug",
         "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={root}", f"--ServerApp.base_url={base}",
-        "--ServerApp.jpserver_extensions={'tests.tabs.extension': True}", *options,
+        f"--ServerApp.jpserver_extensions={EXTENSIONS}", *options,
     ]  # fmt: skip
     log = folder / "jupyter.log"
     with log.open("wb") as file:

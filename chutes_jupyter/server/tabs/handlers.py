@@ -157,6 +157,8 @@ class OriginHandler(TabHandler):
             allowed = " ".join(["frame-ancestors 'self'", *sorted(self._tab.openers)])
             self.set_header("Content-Security-Policy", allowed)
         self.set_header("X-Content-Type-Options", "nosniff")
+        # To nginx and its like: what a job sends is passed on as it comes.
+        self.set_header("X-Accel-Buffering", "no")
         self.set_header("Referrer-Policy", "same-origin")
 
     async def prepare(self) -> None:
@@ -238,6 +240,8 @@ class PathHandler(TabHandler):
         self.clear_header("Server")
         self.set_header("Content-Security-Policy", _SANDBOX)
         self.set_header("X-Content-Type-Options", "nosniff")
+        # To nginx and its like: what a job sends is passed on as it comes.
+        self.set_header("X-Accel-Buffering", "no")
         self.set_header("Referrer-Policy", "no-referrer")
         # Pages in the sandbox have the origin null; without credentials this says no more.
         self.set_header("Access-Control-Allow-Origin", "null")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.commands import tables
 from chutes_jupyter.commands.tables import size
+from chutes_jupyter.harmless import harmless
 from chutes_jupyter.kernel import view
 from chutes_jupyter.models import TERMINAL
 
@@ -116,7 +117,7 @@ class Record:
             count = self.files["count"]
             words = "1 file" if count == 1 else f"{count:,} files"
             text += f" {words}, {size(self.files['bytes'])}, in {self.files['folder']}."
-        return text
+        return harmless(text, lines=False)
 
     def _head(self) -> str:
         known = self.facts
@@ -131,20 +132,20 @@ class Record:
             times.append(f"as of {view.moment(self.at)}")
         again = ""
         if state not in TERMINAL:
-            code = escape(f'chutes_jupyter.attach("{known["label"]}")')
+            code = _text(f'chutes_jupyter.attach("{known["label"]}")')
             again = f'<div style="{_muted()}"><code>{code}</code> opens it again.</div>'
         return (
-            f'<div><b style="color: {colour}">{sign} {escape(state.replace("_", " "))}</b> '
-            f'<code style="background: none">{escape(known["label"])}</code> '
-            f'<span style="{_muted()}">on {escape(known["worker"])} · '
-            f"{escape(' · '.join(times))}</span></div>{again}"
+            f'<div><b style="color: {colour}">{sign} {_text(state.replace("_", " "))}</b> '
+            f'<code style="background: none">{_text(known["label"])}</code> '
+            f'<span style="{_muted()}">on {_text(known["worker"])} · '
+            f"{_text(' · '.join(times))}</span></div>{again}"
         )
 
     def _reason(self) -> str:
         reason = self.facts["reason"]
         if not reason or self.facts["state"] == "succeeded":
             return ""
-        return f'<div style="white-space: pre-wrap">{escape(reason)}</div>'
+        return f'<div style="white-space: pre-wrap">{_text(reason)}</div>'
 
     def _value(self) -> str:
         return "" if self.value is None else _block("returned", self.value)
@@ -158,14 +159,14 @@ class Record:
             return ""
         rows = "".join(
             f'<tr><td style="text-align: left; padding: 0 16px 0 0; {_MONO}">'
-            f"{escape(each['path'])}</td>"
+            f"{_text(each['path'])}</td>"
             f'<td style="text-align: right; padding: 0">{size(each["size"])}</td></tr>'
             for each in self.files["entries"][:MAX_FILES]
         )
         more = f", of which {MAX_FILES} are shown" if count > MAX_FILES else ""
         words = "1 file" if count == 1 else f"{count:,} files"
         total = f"{words}, {size(self.files['bytes'])}, in {self.files['folder']}{more}"
-        return f'<div style="{_muted()}">{escape(total)}</div><table>{rows}</table>'
+        return f'<div style="{_muted()}">{_text(total)}</div><table>{rows}</table>'
 
     def _charts(self) -> str:
         return "".join(_chart(name, series) for name, series in self.metrics.items())
@@ -178,7 +179,7 @@ def _muted() -> str:
 def _block(caption: str, text: str) -> str:
     return (
         f'<div style="{_muted()}">{caption}</div>'
-        f'<pre style="margin: 0 0 4px; white-space: pre-wrap; {_MONO}">{escape(text)}</pre>'
+        f'<pre style="margin: 0 0 4px; white-space: pre-wrap; {_MONO}">{_text(text)}</pre>'
     )
 
 
@@ -198,9 +199,14 @@ def _chart(name: str, series: Sequence[Sequence[float | None]]) -> str:
         f'<polyline points="{line}" fill="none" stroke="#1976d2" stroke-width="1.5"/></svg>'
     )
     data = base64.b64encode(drawing.encode("ascii")).decode("ascii")
-    words = escape(f"{name} {values[-1]:.4g} ({min(values):.4g} to {max(values):.4g})", quote=True)
+    words = _text(f"{name} {values[-1]:.4g} ({min(values):.4g} to {max(values):.4g})")
     return (
         '<div style="display: inline-block; margin: 4px 16px 4px 0">'
         f'<div style="{_muted()}">{words}</div>'
         f'<img alt="{words}" src="data:image/svg+xml;base64,{data}"></div>'
     )
+
+
+def _text(said: str) -> str:
+    """Return what a job said as HTML that shows it: a notebook holds no lone surrogates."""
+    return escape(harmless(said))

@@ -79,6 +79,15 @@ def test_what_a_job_says_is_text(made: Record):
     assert str(reader.attributes.get("src", "data:")).startswith("data:image/svg+xml;base64,"[:5])
 
 
+@pytest.mark.parametrize("what", ["log", "value", "reason", "label", "worker"])
+def test_what_turns_text_around_or_fits_in_no_file_is_left_out(what: str):
+    made = record(**{"state": "failed", what: "evil\u202egnp.exe\ud800\x1b[31m!"})
+    for text in (made._repr_html_(), made.summary):
+        text.encode()
+        assert not re.search("[\u202e\x1b]", text)
+    assert "evilgnp.exe\ufffd!" in made._repr_html_()
+
+
 def test_a_job_that_lives_says_when_that_was_and_how_to_see_it_again():
     text = Reader(record()._repr_html_()).text
     assert "● running" in text

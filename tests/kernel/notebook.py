@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,11 +41,17 @@ class Outcome:
 class Notebook:
     """One kernel, and a client of it."""
 
-    def __init__(self, manager: KernelManager) -> None:
-        self.manager = manager
+    def __init__(self, manager: KernelManager, faults: Path) -> None:
+        self.manager, self.faults = manager, faults
         self.client: BlockingKernelClient = manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
+
+    def stacks(self) -> str:
+        """Return where every thread of the kernel is."""
+        self.manager.signal_kernel(signal.SIGUSR1)
+        time.sleep(2)  # it answers in a signal handler of C: nothing says when
+        return self.faults.read_text()
 
     def run(self, code: str, *, fails: bool = False, cell_id: str | None = None) -> Outcome:
         """Run a cell to its end."""
@@ -93,7 +100,11 @@ class Running:
         return self.outcome
 
     def _next(self, deadline: float) -> None:
-        assert time.monotonic() < deadline, f"the cell takes too long: {self.outcome}"
+        if time.monotonic() >= deadline:
+            stacks = self.notebook.stacks()
+            raise AssertionError(
+                f"the cell takes too long: {self.outcome}; the kernel is at\n{stacks}"
+            )
         with contextlib.suppress(queue.Empty):
             message = self.notebook.client.get_iopub_msg(timeout=1)
             if message["parent_header"].get("msg_id") == self.number:
@@ -119,9 +130,18 @@ class Running:
 def open_notebook(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Notebook]:
     """Start a kernel in a folder, with the extension loaded, and end it."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(folder), env={**os.environ, **(env or {})})
+    faults = folder / ".faults"
+    # An expression: no name of it is among the person's.
+    watch = (
+        f"__import__('faulthandler').register({int(signal.SIGUSR1)}, open({str(faults)!r}, 'w'))"
+    )
+    manager.start_kernel(
+        cwd=str(folder),
+        env={**os.environ, **(env or {})},
+        extra_arguments=[f"--IPKernelApp.exec_lines={watch}"],
+    )
     try:
-        notebook = Notebook(manager)
+        notebook = Notebook(manager, faults)
         notebook.run("%load_ext chutes_jupyter")
         yield notebook
         notebook.client.stop_channels()

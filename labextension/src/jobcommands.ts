@@ -1,4 +1,4 @@
-import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Dialog, InputDialog, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -8,7 +8,8 @@ import type { JobsFeed } from './feed';
 import * as icons from './icons';
 import type { JobsModel } from './model';
 import type { Navigator } from './navigate';
-import { path, RequestError, textOf, type Api } from './request';
+import { path, RequestError, type Api } from './request';
+import { complain, say } from './say';
 import { CommandIDs } from './tokens';
 import { canCancel } from './words';
 
@@ -86,7 +87,7 @@ export function addJobCommands(commands: CommandRegistry, desk: Desk): void {
             await run(job, args);
           }
         } catch (error) {
-          Notification.error(textOf(error));
+          complain(label, error);
         }
       }
     });
@@ -184,12 +185,13 @@ async function cancel(desk: Desk, job: JobSummary): Promise<void> {
   const said = await api.post<CancelAnswer>(path('jobs', job.id, 'cancel'), { wait: 5 });
   model.take(said.job);
   if (!said.told) {
-    Notification.warning(
+    say(
       trans.__(
         '%1 does not answer. The cancel of %2 is kept, and delivered as soon as it does.',
         job.worker,
         job.label
-      )
+      ),
+      'warning'
     );
   }
 }
@@ -216,11 +218,9 @@ async function remove(desk: Desk, job: JobSummary): Promise<void> {
   });
   const kept = said.kept.find(each => each.id === job.id);
   if (kept) {
-    Notification.warning(trans.__('%1 was kept: %2', job.label, kept.reason));
+    say(trans.__('%1 was kept: %2', job.label, kept.reason), 'warning');
   } else if (said.silent.length > 0) {
-    Notification.warning(
-      trans.__('%1 can’t be reached, so %2 was kept.', job.worker, job.label)
-    );
+    say(trans.__('%1 can’t be reached, so %2 was kept.', job.worker, job.label), 'warning');
   } else {
     model.drop(job.id);
   }
@@ -255,7 +255,7 @@ async function askWhich(
   }
   const jobs = [...model.jobs.values()].filter(fits);
   if (jobs.length === 0) {
-    Notification.info(trans.__('%1: there is no such job.', title));
+    say(trans.__('%1: there is no such job.', title));
     return null;
   }
   jobs.sort((one, other) => other.created - one.created);

@@ -1,5 +1,5 @@
 import type { LogAnswer } from './api';
-import { path, type Api } from './request';
+import { path, textOf, type Api } from './request';
 
 /** A piece of a log, as the log's view takes it. */
 export interface Piece {
@@ -69,31 +69,33 @@ export class LogReader {
   private async follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !this._over) {
       try {
-        const fresh = this.next === null;
-        const query: Record<string, number> = fresh
-          ? { tail: MOST }
-          : { offset: this.next!, limit: MOST, wait: WAIT };
-        const piece = await this.ask(query, signal);
-        if (signal.aborted) {
-          return;
-        }
-        this.complain('');
-        // What is kept no more leaves a gap.
-        const reset = fresh || piece.offset !== this.next;
-        this.next = piece.next;
-        this._over = piece.end;
-        if (reset || piece.text || piece.end) {
-          this.pass(piece, reset, false);
-        }
+        await this.readOn(signal);
       } catch (error) {
         if (signal.aborted) {
           return;
         }
-        this.complain(error instanceof Error ? error.message : String(error));
+        this.complain(textOf(error));
         await new Promise(resolve => setTimeout(resolve, PAUSE));
       }
     }
     this.stop.abort();
+  }
+
+  private async readOn(signal: AbortSignal): Promise<void> {
+    const query: Record<string, number> =
+      this.next === null ? { tail: MOST } : { offset: this.next, limit: MOST, wait: WAIT };
+    const piece = await this.ask(query, signal);
+    if (signal.aborted) {
+      return;
+    }
+    this.complain('');
+    // It is the first, or what was to come next is kept no more.
+    const reset = piece.offset !== this.next;
+    this.next = piece.next;
+    this._over = piece.end;
+    if (reset || piece.text || piece.end) {
+      this.pass(piece, reset, false);
+    }
   }
 
   private pass(piece: LogAnswer, reset: boolean, stopped: boolean): void {

@@ -21,6 +21,11 @@ interface TerminalContent extends Widget {
   };
 }
 
+/** How long the first output may take to arrive, in milliseconds. */
+const PATIENCE = 10_000;
+/** How often a cell is scrolled to, until it is in sight. */
+const TRIES = 12;
+
 /** Goes to what belongs to a job in Lab's own places: notebooks, files, terminals. */
 export class Navigator {
   constructor(
@@ -52,28 +57,67 @@ export class Navigator {
     const panel = widget as unknown as NotebookPanel;
     await panel.revealed;
     const notebook = panel.content;
+    // A script has no cells.
+    if (!where.endsWith('.ipynb') || !notebook.widgets) {
+      return;
+    }
     const index = cellOf(job, sourcesOf(notebook));
     if (index !== null) {
       notebook.activeCellIndex = index;
       notebook.deselectAll();
-      await notebook.scrollToCell(notebook.widgets[index]);
+      await this.scroll(notebook, index);
+    }
+  }
+
+  /** Bring a cell in sight: one that was never drawn has no place yet, so it may take some tries. */
+  private async scroll(notebook: Notebook, index: number): Promise<void> {
+    const cell = notebook.widgets[index];
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      await notebook.scrollToCell(cell, 'center');
+      const [box, room] = [cell.node, notebook.node].map(node => node.getBoundingClientRect());
+      if (box.height > 0 && box.top < room.bottom && box.bottom > room.top) {
+        return;
+      }
+      await new Promise(resolve => setTimeout(resolve, 250));
     }
   }
 
   /** Show the outputs of a job in Lab's file browser; where they lie outside it, say where. */
   async openFiles(job: JobSummary): Promise<void> {
     const open = 'filebrowser:open-path';
-    if (job.output_path !== null && this.app.commands.hasCommand(open)) {
+    const shown = job.output_path !== null && this.app.commands.hasCommand(open);
+    if (shown && (await this.bring(job, job.output_path!))) {
       await this.app.commands.execute(open, { path: `/${job.output_path}` });
       return;
     }
     await this.sayAndCopy(
       this.trans.__('Outputs of %1', job.label),
-      job.output_dir
-        ? this.trans.__('They are in a folder that the file browser does not show:')
-        : this.trans.__('No outputs have arrived on this machine yet.'),
-      job.output_dir ?? ''
+      shown || !job.output_dir
+        ? this.trans.__('None have arrived on this machine yet.')
+        : this.trans.__('They are in a folder that the file browser does not show:'),
+      (!shown && job.output_dir) || ''
     );
+  }
+
+  /** Have all outputs brought here; returns whether there is a folder with some. */
+  private async bring(job: JobSummary, folder: string): Promise<boolean> {
+    const { contents } = this.app.serviceManager;
+    const exists = (): Promise<boolean> =>
+      contents.get(folder, { content: false }).then(
+        () => true,
+        () => false
+      );
+    if (!(await exists())) {
+      await this.api.post(path('jobs', job.id, 'files', 'fetch'), { paths: [] });
+      const until = Date.now() + PATIENCE;
+      while (!(await exists())) {
+        if (Date.now() > until) {
+          return false;
+        }
+        await new Promise(resolve => setTimeout(resolve, 300));
+      }
+    }
+    return true;
   }
 
   /** Open a terminal inside a job. */

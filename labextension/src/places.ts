@@ -1,11 +1,11 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Notification, type ICommandPalette } from '@jupyterlab/apputils';
+import type { ICommandPalette } from '@jupyterlab/apputils';
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { JobsFeed } from './feed';
 import { chuteIcon } from './icons';
-import { textOf } from './request';
+import { complain } from './say';
 import { CommandIDs } from './tokens';
 import type { Sidebar } from './widgets/sidebar';
 
@@ -60,7 +60,7 @@ export function addPlaces(places: Places): void {
       try {
         await feed.load(true);
       } catch (error) {
-        Notification.error(textOf(error));
+        complain(trans.__('Ask All Workers'), error);
       }
     }
   });

@@ -1,5 +1,5 @@
 import type { ILabShell, ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application';
-import { Notification, WidgetTracker, type MainAreaWidget } from '@jupyterlab/apputils';
+import { WidgetTracker, type MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { MessageLoop } from '@lumino/messaging';
 import { Signal, type ISignal } from '@lumino/signaling';
@@ -8,7 +8,8 @@ import type { Widget } from '@lumino/widgets';
 import type { JobSummary } from './api';
 import type { Tabs } from './jobcommands';
 import type { JobsModel } from './model';
-import { textOf, type Api } from './request';
+import type { Api } from './request';
+import { complain } from './say';
 import { CommandIDs } from './tokens';
 import { logTab, type LogWidget } from './widgets/logtab';
 import { outputsTab, type OutputsWidget } from './widgets/outputstab';
@@ -86,7 +87,9 @@ export class TabOpener implements Tabs {
   }
 
   result(job: JobSummary): void {
-    showResult(job, this.api, this.trans).catch(error => Notification.error(textOf(error)));
+    showResult(job, this.api, this.trans).catch((error: unknown) =>
+      complain(this.trans.__('Result of %1', job.label), error)
+    );
   }
 
   private show<T extends MainAreaWidget<Widget>>(

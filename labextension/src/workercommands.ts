@@ -4,7 +4,8 @@ import { addIcon } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 
 import type { WorkerTest } from './api';
-import { RequestError, textOf } from './request';
+import { RequestError } from './request';
+import { complain, say } from './say';
 import { CommandIDs } from './tokens';
 import { AddWorker, Steps } from './widgets/workerdialogs';
 import type { WorkersModel } from './workers';
@@ -38,7 +39,7 @@ export function addWorkerCommands(
             await run(name);
           }
         } catch (error) {
-          Notification.error(textOf(error));
+          complain(label, error);
         }
       }
     });
@@ -56,7 +57,7 @@ export function addWorkerCommands(
       try {
         await addWorker(workers, trans);
       } catch (error) {
-        Notification.error(textOf(error));
+        complain(trans.__('Add Worker'), error);
       }
     }
   });
@@ -88,9 +89,7 @@ async function addWorker(workers: WorkersModel, trans: TranslationBundle): Promi
     return;
   }
   await workers.add(wanted);
-  if (await knowHost(workers, wanted.name, trans)) {
-    await test(workers, wanted.name, trans);
-  }
+  await test(workers, wanted.name, trans);
 }
 
 /** Have the person compare the fingerprint of a host that is not known; returns if it is. */
@@ -127,25 +126,37 @@ async function knowHost(
   }
 }
 
+/** Whether its key is known; one that does not answer is tested all the same, to say why. */
+async function mayTest(
+  workers: WorkersModel,
+  name: string,
+  trans: TranslationBundle
+): Promise<boolean> {
+  try {
+    return await knowHost(workers, name, trans);
+  } catch (error) {
+    if (error instanceof RequestError) {
+      return true;
+    }
+    throw error;
+  }
+}
+
 async function test(
   workers: WorkersModel,
   name: string,
   trans: TranslationBundle
 ): Promise<void> {
+  const worker = workers.workers.find(each => each.name === name);
+  if (worker?.host && !(await mayTest(workers, name, trans))) {
+    return;
+  }
   const run = Notification.emit(trans.__('Testing %1 …', name), 'in-progress', {
     autoClose: false
   });
   let found: WorkerTest;
   try {
     found = await workers.test(name);
-  } catch (error) {
-    if (error instanceof RequestError && error.code === 'unknown_host_key') {
-      if (await knowHost(workers, name, trans)) {
-        return await test(workers, name, trans);
-      }
-      return;
-    }
-    throw error;
   } finally {
     Notification.dismiss(run);
   }
@@ -173,11 +184,12 @@ async function logIn(
       return;
     }
   }
-  said.notices.forEach(notice => Notification.info(notice));
-  Notification.success(
+  said.notices.forEach(notice => say(notice));
+  say(
     said.already
       ? trans.__('%1 was logged in to before.', name)
-      : trans.__('Logged in to %1.', name)
+      : trans.__('Logged in to %1.', name),
+    'success'
   );
   void workers.load(true);
 }

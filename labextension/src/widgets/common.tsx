@@ -21,19 +21,21 @@ export function Act(props: {
   icon: LabIcon;
   label: string;
   title?: string;
+  /** Its whole name, where others have the same word on them. */
+  name?: string;
   /** Whether there is room for the icon alone. */
   bare?: boolean;
   disabled?: boolean;
   warn?: boolean;
   onClick: () => void;
 }): React.JSX.Element {
-  const { icon, label, title = label, bare, disabled, warn, onClick } = props;
+  const { icon, label, name, title = name ?? label, bare, disabled, warn, onClick } = props;
   return (
     <button
       type="button"
       className={`jp-chutes-act${warn ? ' jp-chutes-warn' : ''}`}
       title={title}
-      aria-label={title}
+      aria-label={name ?? (bare ? title : undefined)}
       disabled={disabled}
       onClick={onClick}
     >

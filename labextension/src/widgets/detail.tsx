@@ -193,7 +193,7 @@ function Port(props: Props & { job: JobSummary; port: PortItem }): React.JSX.Ele
         <Act
           icon={icons.portIcon}
           label={trans.__('Open')}
-          title={trans.__('Open %1 in a tab', port.name)}
+          name={trans.__('Open %1 in a tab', port.name)}
           onClick={() =>
             void commands.execute(CommandIDs.port, { job: job.id, port: port.name })
           }

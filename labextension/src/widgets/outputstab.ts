@@ -78,29 +78,34 @@ export class OutputsWidget extends Widget {
     if (this.isDisposed || !this.isVisible) {
       return;
     }
-    let final = false;
+    let more = true;
     try {
       const where = `${path('jobs', this.job)}/files`;
       const found = await this.api.get<FilesAnswer>(where, { limit: MOST });
-      final = found.final && found.here === found.total;
-      const { files: entries, total: count, bytes, here, output_dir: folder } = found;
-      const news = JSON.stringify(found);
-      // Painted anew only if something changed: what a person points at stays.
-      if (news !== this.shown || !this.open) {
-        this.shown = news;
-        this.files.show({ entries, count, bytes, here, folder });
-        this.files.element.hidden = false;
-        if (!this.open) {
-          this.open = true;
-          this.files.turned(true);
-        }
-      }
+      more = !found.final || found.here < found.total;
+      this.take(found);
       this.complain(found.trouble ?? '');
     } catch (error) {
       this.complain(textOf(error));
     }
-    if (!final || this.model.find(this.job)?.live) {
+    if (more || this.model.find(this.job)?.live) {
       this.schedule(ROUND);
+    }
+  }
+
+  /** Show them anew, but only if something changed: what a person points at stays. */
+  private take(found: FilesAnswer): void {
+    const news = JSON.stringify(found);
+    if (news === this.shown && this.open) {
+      return;
+    }
+    this.shown = news;
+    const { files: entries, total: count, bytes, here, output_dir: folder } = found;
+    this.files.show({ entries, count, bytes, here, folder });
+    this.files.element.hidden = false;
+    if (!this.open) {
+      this.open = true;
+      this.files.turned(true);
     }
   }
 

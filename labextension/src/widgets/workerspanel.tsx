@@ -88,7 +88,7 @@ function Worker(props: {
         <Act
           icon={icons.checkIcon}
           label={trans.__('Test')}
-          title={trans.__('Test %1', worker.name)}
+          name={trans.__('Test %1', worker.name)}
           onClick={() => run(CommandIDs.testWorker)}
         />
         {worker.host ? (
@@ -96,13 +96,13 @@ function Worker(props: {
             <Act
               icon={icons.keyIcon}
               label={trans.__('Log in')}
-              title={trans.__('Log in to %1', worker.name)}
+              name={trans.__('Log in to %1', worker.name)}
               onClick={() => run(CommandIDs.loginWorker)}
             />
             <Act
               icon={icons.removeIcon}
               label={trans.__('Forget')}
-              title={trans.__('Forget %1', worker.name)}
+              name={trans.__('Forget %1', worker.name)}
               onClick={() => run(CommandIDs.removeWorker)}
             />
           </>

@@ -16,9 +16,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     built()
     folder = tmp_path_factory.mktemp("lab")
     (folder / "home").mkdir()
-    with lab_server(folder, EXPOSED) as address, browser_page(width=1300) as page:
+    with lab_server(folder, *EXPOSED) as address, browser_page(width=1300) as page:
         found = Stage(folder, address, page)
-        page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        page.on("pageerror", found.complain)
         try:
             yield found
         finally:

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.kernel.lab import PATIENCE, lab_env
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUILT = REPOSITORY / "labextension" / "dist" / "static" / "style.js"
 WAIT = PATIENCE * 1000
-#: An option of the server: the page lets its application be reached.
-EXPOSED = "--LabApp.expose_app_in_browser=True"
+#: Options of the server: the page lets its application be reached.
+EXPOSED = (
+    "--LabApp.expose_app_in_browser=True",
+    "--JupyterNotebookApp.expose_app_in_browser=True",
+)
 
 _SCRIPT = """
 import chutes_jupyter
@@ -66,6 +69,13 @@ class Stage:
     page: Page
     #: What the page complained of.
     complaints: list[str] = field(default_factory=list)
+    #: What its processes run on.
+    python: str = sys.executable
+
+    def complain(self, error: Error) -> None:
+        """Take what the page complains of, if it comes from our front end."""
+        if "chutes-jupyter" in (error.stack or ""):
+            self.complaints.append(f"{error.message}\n{error.stack}")
 
     # -- jobs -------------------------------------------------------------------------
 
@@ -80,9 +90,9 @@ class Stage:
     def run(self, *words: str) -> str:
         """Run Python in this server's home, and return what it printed."""
         done = subprocess.run(
-            [sys.executable, *words],
+            [self.python, *words],
             cwd=self.folder,
-            env={**lab_env(self.folder), "PYTHONPATH": str(REPOSITORY)},
+            env=lab_env(self.folder),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -108,7 +118,9 @@ class Stage:
             expect(self.page.locator("#jp-main-dock-panel")).to_be_visible(timeout=WAIT)
 
     def clear(self) -> None:
-        """Close all tabs, and look for nothing."""
+        """Close all that is open, and look for nothing."""
+        while self.page.locator(".jp-Dialog").count():
+            self.page.keyboard.press("Escape")
         self.page.evaluate("window.jupyterapp.commands.execute('application:close-all')")
         search = self.page.get_by_label("Filter jobs")
         if search.is_visible():

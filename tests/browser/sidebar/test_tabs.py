@@ -110,7 +110,7 @@ def test_tabs_come_back_while_the_job_lives(stage: Stage) -> None:
     stage.row(ends, "cancelled")
     stage.open(reset=False)
     expect(tabs.filter(has_text=f"board · {stays}")).to_have_count(1, timeout=WAIT)
-    expect(stage.page.locator(".jp-chutes-log-tab")).to_contain_text("board", timeout=WAIT)
+    expect(stage.page.locator(".jp-chutes-log-tab")).to_contain_text("running", timeout=WAIT)
     tabs.filter(has_text=f"board · {stays}").click()
     inside = stage.page.frame_locator("iframe.jp-chutes-port-frame")
     expect(inside.locator("h1")).to_have_text("hello from the job", timeout=WAIT)

@@ -16,6 +16,7 @@ import pytest
 
 from chutes_jupyter import portal
 from chutes_jupyter.commands.doctor import examine
+from chutes_jupyter.commands.doctor.report import Report
 from chutes_jupyter.commands.surroundings import Surroundings
 from chutes_jupyter.config import Worker
 from tests.agent.rig import agent
@@ -139,7 +140,7 @@ def test_worker_test_warns_and_names_the_command_that_helps(
     logind(works=works)
     out = io.StringIO()
     worker = Worker("local", dir=str(tmp_path / "worker"))
-    assert portal.call(examine, worker, Surroundings(out.write)) == []
+    assert portal.call(examine, worker, Report(Surroundings(out.write))) == []
     lines = out.getvalue().splitlines()
     (number,) = [number for number, line in enumerate(lines) if line.startswith("! logout ")]
     assert f"loginctl enable-linger {ME}" in " ".join(lines[number : number + 3])

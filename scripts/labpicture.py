@@ -1,4 +1,4 @@
-"""Make docs/img/lab-light.png and -dark.png: sidebar, panel and TensorBoard of one job in JupyterLab.
+"""Make docs/img/lab-light.png and -dark.png: sidebar, panel and TensorBoard of one job.
 
 Needs chromium and the built front end; everything else is in the test group. The browser is
 started as people start theirs: Playwright's own switches off what TensorBoard needs in a frame.

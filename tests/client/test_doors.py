@@ -417,6 +417,14 @@ def test_after_a_cut_datagrams_pass_at_the_same_address(line: Line, web) -> None
     assert resolve(address, b"b.example") == b"10.0.0.2"
     assert port.address == address
     assert port.notice == ""
+    end(job)
+
+
+def end(job: Job) -> None:
+    """End a job while its worker can be reached: the line goes before the client does."""
+    job.cancel(wait=PATIENCE)
+    job.wait(PATIENCE)
+    assert job.state == "cancelled"
 
 
 def test_one_session_more_that_is_refused_is_named_where_nothing_else_helps(
@@ -427,7 +435,8 @@ def test_one_session_more_that_is_refused_is_named_where_nothing_else_helps(
         add_to_ssh_config(home, server, "one1")
         worker = Worker("one1", host="one1", dir=str(tmp_path / "worker"))
         Workers.load().add(worker)
-        port = web(worker, NAMES, "udp").ports["web"]
+        job = web(worker, NAMES, "udp")
+        port = job.ports["web"]
         assert resolve(port.address, b"a.example") == b"10.0.0.1"  # by a connection of its own
 
         def refuses(worker: Worker) -> Never:
@@ -438,6 +447,7 @@ def test_one_session_more_that_is_refused_is_named_where_nothing_else_helps(
         resolve_once(port.address)
         until(lambda: "MaxSessions" in port.notice, "it is named")
         assert "only one login at a time" in port.notice
+        end(job)
     finally:
         server.remove()
 
@@ -462,7 +472,8 @@ server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
 await self.cancel_event.wait()
 """
-    port = web(line.worker, half, "tcp").ports["web"]
+    job = web(line.worker, half, "tcp")
+    port = job.ports["web"]
     opened = port.forward()
     for _ in range(3):
         address = opened.address
@@ -474,6 +485,7 @@ await self.cancel_event.wait()
         with socket.create_connection(address, timeout=PATIENCE) as connection:
             assert connection.recv(10) == b"half"
         assert opened.address == address
+    end(job)
 
 
 NO_FORWARDING = """

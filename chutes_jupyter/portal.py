@@ -18,6 +18,8 @@ from concurrent.futures import wait as futures_wait
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
+from chutes_jupyter.sigint import Deferred
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractContextManager
@@ -31,8 +33,9 @@ T = TypeVar("T")
 
 Meanwhile: TypeAlias = "Callable[[], AbstractContextManager[Callable[[], object] | None]]"
 
-#: The steps of a wait, in seconds; the shorter one where something is done between them.
-_STEP, _SHORT_STEP = 0.25, 0.05
+#: The steps of a wait, in seconds; the shorter one where something is done between them. An
+#: interrupt is heeded at the end of a step.
+_STEP, _SHORT_STEP = 0.1, 0.05
 
 _log = logging.getLogger(__name__)
 _meanwhile: Meanwhile = contextlib.nullcontext
@@ -77,7 +80,8 @@ def _current() -> _Portal:
             _inherited.append(_portal)
             _portal = None
         if _portal is None:
-            _portal = _Portal()
+            with Deferred():
+                _portal = _Portal()
         return _portal
 
 
@@ -138,11 +142,12 @@ def wait(future: Future[T], timeout: float | None = None) -> T:
     TimeoutError
         If it took longer than `timeout` seconds.
     """
-    try:
-        return _wait_in_steps(future, timeout)
-    except BaseException:
-        future.cancel()
-        raise
+    with Deferred():
+        try:
+            return _wait_in_steps(future, timeout)
+        except BaseException:
+            future.cancel()
+            raise
 
 
 def _wait_in_steps(future: Future[T], timeout: float | None) -> T:
@@ -161,15 +166,16 @@ def settled(future: Future[Any], timeout: float | None) -> bool:
     timeout : float, optional
         For how many seconds at the most.
     """
-    # A wait without end can't be interrupted on Windows, and elsewhere misses an interrupt that
-    # comes just as it begins; short ones can be, between them.
+    # In steps, and interrupted between them: the future's lock is also the background thread's,
+    # and a message that is in hand is somebody's.
     until = None if timeout is None else time.monotonic() + timeout
-    with _meanwhile() as between:
+    with Deferred() as interrupts, _meanwhile() as between:
         step = _STEP if between is None else _SHORT_STEP
         while True:
             left = step if until is None else until - time.monotonic()
             if futures_wait([future], max(0.0, min(step, left))).done:
                 return True
+            interrupts.heed()
             if until is not None and left <= step:
                 return False
             if between is not None:

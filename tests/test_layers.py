@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "twins", "harmless", "agent"),
+    ("errors", "twins", "harmless", "sigint", "agent"),
     (
         "models",
         "raised",

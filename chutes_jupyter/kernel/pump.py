@@ -45,19 +45,11 @@ class Pump:
 
     def look(self) -> None:
         """Hand on what has come for panels, and hold what has not."""
-        if not self._looked:
-            self._looked = True
-            # Once more when the loop is free, should an interrupt end the wait in an odd moment.
-            self._kernel.io_loop.add_callback(self.give_back)
+        self._looked = True
         socket = self._stream.socket
         while socket.poll(0):
             raw = socket.recv_multipart(copy=False)
-            try:
-                message = self._for_panels(raw)
-            except BaseException:
-                # An interrupt between taking and holding would lose somebody's cell.
-                self._held.append(raw)
-                raise
+            message = self._for_panels(raw)
             if message is None:
                 self._held.append(raw)
             else:

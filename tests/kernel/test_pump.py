@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,30 @@ def test_an_interrupt_ends_the_wait_and_the_held_cells_run(notebook: Notebook):
     outcome = waits.wait()
     assert outcome.error_type == "KeyboardInterrupt"
     assert notebook.run("print(job.done())").stdout == "False\n"
+    notebook.run("job.cancel()")
+
+
+def test_no_interrupt_loses_a_cell_that_is_in_the_pumps_hand(notebook: Notebook):
+    notebook.run(JOB)
+    panel_of(notebook, "(job := train.submit())")
+    notebook.run(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from tests.interrupting import Interrupter\n"
+        "interrupter = Interrupter(within='look', depth=3)"
+    )
+    met = 0
+    while True:
+        waits = notebook.start("interrupter.run(lambda: job.result(timeout=3))")
+        later = [notebook.start(f"order = {n}") for n in range(2)]
+        outcome = waits.wait()
+        for cell in later:
+            cell.wait()  # it runs, or is given up since the one before it failed
+        where = notebook.run("print(interrupter.where)").stdout.strip()
+        if not where:
+            break
+        assert outcome.error_type == "KeyboardInterrupt", where
+        met += 1
+    assert met > 20
     notebook.run("job.cancel()")
 
 

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 panels: set[str] = set()
 #: Whether the main thread pumps already.
 _active = False
+#: What is held and not yet given back. One list: a cell may wait again before the loop is free.
+_held: list[Any] = []
 
 
 class Pump:
@@ -40,7 +42,6 @@ class Pump:
 
     def __init__(self, kernel: Any, stream: Any) -> None:
         self._kernel, self._stream = kernel, stream
-        self._held: list[Any] = []
         self._looked = False
 
     def look(self) -> None:
@@ -51,7 +52,7 @@ class Pump:
             raw = socket.recv_multipart(copy=False)
             message = self._for_panels(raw)
             if message is None:
-                self._held.append(raw)
+                _held.append(raw)
             else:
                 self._hand_on(*message)
 
@@ -86,12 +87,35 @@ class Pump:
         """Let the kernel have, in their order, the messages that were held."""
         if not self._looked:
             return
-        held, self._held = self._held, []
         stream = self._stream
-        for raw in held:
-            self._kernel.io_loop.add_callback(stream._run_callback, stream._recv_callback, raw)
+        take = stream._recv_callback
+        if not isinstance(take, _HeldFirst):
+            stream._recv_callback = take = _HeldFirst(stream, take)
+        self._kernel.io_loop.add_callback(take.give_back)
         # What came while nobody listened raised no event that is still to be seen.
         stream._rebuild_io_state()
+
+
+class _HeldFirst:
+    """Takes a stream's messages, after those that are held.
+
+    The loop may already have been asked to read the next message, by an earlier wait or before
+    it: read before the held ones are given back, that one would overtake them.
+    """
+
+    def __init__(self, stream: Any, take: Callable[[list[Any]], Any]) -> None:
+        self._stream, self._take = stream, take
+
+    def __call__(self, raw: list[Any]) -> Any:
+        self.give_back()
+        return self._take(raw)
+
+    def give_back(self) -> None:
+        if self._stream._recv_callback is self:
+            self._stream._recv_callback = self._take
+        held, _held[:] = _held[:], []
+        for raw in held:
+            self._stream._run_callback(self._take, raw)
 
 
 def _parent_ident(kernel: Any) -> Any:

@@ -55,6 +55,32 @@ def test_a_cancel_arrives_during_wait_which_prints_the_log(notebook: Notebook):
     assert outcome.error_type == "JobCancelled"
 
 
+def test_a_cell_that_comes_as_another_wait_ends_overtakes_none(notebook: Notebook):
+    notebook.run(JOB)
+    panel_of(notebook, "(job := train.submit())")
+    notebook.run(
+        "import time\nfrom chutes_jupyter.kernel import pump\n"
+        "stream = pump.of(get_ipython().kernel)._stream\norder = []\n"
+        "def wait():\n"
+        "    try:\n        job.result(timeout=0.3)\n    except TimeoutError:\n        pass\n"
+        "def comes(word):\n"
+        "    print(word, flush=True)\n"
+        "    while not stream.socket.poll(0):\n        time.sleep(0.01)"
+    )
+    # The first is held; the loop is asked to read the second, which the next wait holds, too;
+    # what it finds when it reads is the third.
+    waits = notebook.start(
+        "comes('first')\nwait()\ncomes('second')\nstream._rebuild_io_state()\nwait()\n"
+        "comes('third')"
+    )
+    for number, word in enumerate(("first", "second", "third")):
+        waits.until(word)
+        notebook.start(f"order.append({number})")
+    waits.wait()
+    assert notebook.run("print(order)").stdout == "[0, 1, 2]\n"
+    notebook.run("job.cancel()")
+
+
 def test_an_interrupt_ends_the_wait_and_the_held_cells_run(notebook: Notebook):
     notebook.run(JOB)
     panel_of(notebook, "(job := train.submit())")

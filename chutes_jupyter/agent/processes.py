@@ -48,7 +48,17 @@ def close_descriptors(*keep: int) -> None:
 
 
 def stat(pid: int) -> Optional[List[bytes]]:
-    """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies."""
+    """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies.
+
+    Also None for those of others, where this user may not look at them (``hidepid=1``).
+    """
+    try:
+        return _stat(pid)
+    except PermissionError:
+        return None
+
+
+def _stat(pid: int) -> Optional[List[bytes]]:
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             # The command's name may hold brackets; what follows the last one is safe.
@@ -96,7 +106,7 @@ def is_below(pid: int, ancestor: int) -> bool:
         if pid == ancestor:
             return True
         try:
-            fields = stat(pid) if pid > 1 else None
+            fields = _stat(pid) if pid > 1 else None
         except PermissionError:
             return True
         if fields is None:

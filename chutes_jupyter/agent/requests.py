@@ -194,7 +194,9 @@ class Requests:
             }
         if python not in self._interpreters:
             ask = (
-                "import sys,json;print(json.dumps({'executable':sys.executable,"
+                # Not from the folder that it is asked in, whatever files lie there.
+                "import sys;sys.path[:]=[place for place in sys.path if place];import json;"
+                "print(json.dumps({'executable':sys.executable,"
                 "'version':'%d.%d.%d'%sys.version_info[:3],"
                 "'implementation':sys.implementation.name}))"
             )

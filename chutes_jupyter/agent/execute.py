@@ -25,6 +25,9 @@ from .refusals import Buffer
 from .reports import Reports
 from .telling import Teller
 
+#: Longer names of exceptions are cut, in characters: no client takes one of more than 256.
+_LONGEST_NAME = 200
+
 
 class CancelEvent(asyncio.Event):
     """An `asyncio.Event` that any thread may set and ask, even while the loop is blocked."""
@@ -312,7 +315,7 @@ def _tell(error: BaseException) -> Dict[str, Any]:
         words = raised.words(error)
         message = "%s: %s" % (name, words) if words else name
     return {
-        "type": name,
+        "type": name[:_LONGEST_NAME],
         "message": message[:10_000],
         "traceback": raised.text(error),
         "raised": raised.tell(error),

@@ -417,7 +417,7 @@ class EventWriter:
         self._room = max(0, self._room - len(line))
 
     def _put_shortened(self, event: Event) -> None:
-        event = _shortened(event)
+        event = shortened(event)
         deadline, pause = time.monotonic() + _PATIENCE, 0.05
         while True:
             try:
@@ -445,10 +445,10 @@ class EventWriter:
         os.close(self._fd)
 
 
-def _shortened(value: Any) -> Any:
+def shortened(value: Any) -> Any:
     """Return an event whose long texts have lost their beginning, and whose lists are empty."""
     if isinstance(value, dict):
-        return {key: _shortened(item) for key, item in value.items()}
+        return {key: shortened(item) for key, item in value.items()}
     if isinstance(value, str) and len(value) > _SHORT:
         return "…" + value[-_SHORT:]
     return [] if isinstance(value, list) else value

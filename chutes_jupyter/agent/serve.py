@@ -176,7 +176,12 @@ class Server:
             self._streams.append((number, answer))
 
     def _send(self, number: int, fields: Dict[str, Any], body: bytes) -> None:
-        self._queue(wire.lead({"id": number, "ok": True, **fields}, len(body)))
+        try:
+            lead = wire.lead({"id": number, "ok": True, **fields}, len(body))
+        except wire.WireError as error:
+            # Pages are bounded; whatever is not must not end this connection for all the others.
+            lead, body = wire.lead({"id": number, **_internal(error)}), b""
+        self._queue(lead)
         if body:
             self._queue(body)
 

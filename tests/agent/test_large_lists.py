@@ -119,3 +119,18 @@ def test_an_answer_that_is_too_large_ends_only_itself(worker: Agent) -> None:
     header, _ = worker.ask("jobs", ids=[job])
     assert (header["ok"], header["error"]["code"]) == (False, "internal")
     assert worker.ask("ping")[0]["ok"]
+
+
+def test_errors_of_very_many_lines_are_told(worker: Agent) -> None:
+    job = worker.start(
+        "error = None\n"
+        "for _ in range(12):\n"
+        "    new = ValueError('\\n' * 7900 + 'x')\n"
+        "    new.__cause__, error = error, new\n"
+        "raise error"
+    )
+    events = worker.follow(job)
+    page = parse(EventPage, {"events": events, "state": "failed", "terminal": True})
+    error = page.events[-1].error
+    assert error is not None
+    assert len(error.raised) == 12

@@ -73,7 +73,20 @@ def _pids() -> List[int]:
 
     One that forks and exits again and again is only met by who looks at once.
     """
-    return sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    # Asked after that, so that it is none of them that came later.
+    last = _last_pid()
+    # Used up, the numbers begin again with low ones: those above the last one are old.
+    return sorted(pids, key=lambda pid: (pid <= last, pid), reverse=True)
+
+
+def _last_pid() -> int:
+    """Return the number of the process that was started last; 0 where it isn't told."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _parents() -> Dict[int, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import chutes_jupyter
 from tests.agent.rig import Agent, agent
 
 
@@ -127,3 +128,32 @@ def test_a_job_that_cannot_be_read_keeps_no_other_from_its_end(tmp_path: Path) -
         while b'"lost"' not in events.read_bytes():
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+NUMBERED = """
+import os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from chutes_jupyter.agent import processes
+
+def start(after):
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(after))
+    return subprocess.Popen(["sleep", "600"])
+
+many = [start(number) for number in (20000, 30000, 400, 500)]
+print([pid for pid in processes._pids() if pid in {each.pid for each in many}])
+for each in many:
+    each.kill()
+"""
+
+
+def test_who_came_last_is_looked_at_first_also_when_the_numbers_begin_again() -> None:
+    private = ["unshare", "-pf" if os.getuid() == 0 else "-Urpf", "--mount-proc"]
+    package = str(Path(chutes_jupyter.__file__).parents[1])
+    done = subprocess.run(
+        [*private, sys.executable, "-c", NUMBERED, package],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[501, 401, 30001, 20001]", done.stderr

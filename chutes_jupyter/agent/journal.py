@@ -154,7 +154,9 @@ def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]
         The payload, unless `staged` names a file that holds it.
     """
     job = JobDir(root, spec["id"])
-    fresh = os.path.join(root, "jobs", ".new-%s-%d" % (job.id, os.getpid()))
+    # Not named by a process: in a container the same number comes again after each start, and
+    # meets what one before it left that was killed right here.
+    fresh = os.path.join(root, "jobs", ".new-%s-%s" % (job.id, os.urandom(8).hex()))
     os.makedirs(fresh, mode=0o700)
     try:
         _furnish(fresh, spec, payload, staged)

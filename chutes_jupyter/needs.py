@@ -7,6 +7,7 @@ for some of it in which version it came; the rest is known by how its tree looks
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
 import tokenize
@@ -195,8 +196,9 @@ def _of_strings(text: str) -> Iterator[tuple[str, int]]:
     if start is None:
         return
     quotes: list[str] = []
-    lines = iter(text.splitlines(keepends=True))
-    for token in tokenize.generate_tokens(lambda: next(lines, "")):
+    # Not splitlines: Python's lines end at newlines alone, whatever else is in a string.
+    lines = io.StringIO(text, newline="\n")
+    for token in tokenize.generate_tokens(lines.readline):
         if quotes and (what := _in_field(token, quotes)):
             yield what, token.start[0]
         if token.type == start:

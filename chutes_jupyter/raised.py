@@ -15,8 +15,9 @@ from chutes_jupyter.harmless import harmless
 __all__ = ["Frame", "Raised", "RaisedList"]
 
 _MAX_LINE = 2**31
-#: All texts of one list together, in characters; the agent sends a good deal less.
-_MAX_ALL = 512 * 1024
+#: All texts of one list together, in characters: what the agent sends at the most, all of it
+#: line ends, and some room.
+_MAX_ALL = 1536 * 1024
 #: What a line counts at the least, since it is shown with its number and indented.
 _EACH = 20
 

@@ -204,6 +204,11 @@ def check_return():
     assert run("try:\n    return 1\nfinally:\n    n = 2") == 1
 
 
+def check_an_indented_cell_is_one_as_for_ipython():
+    assert run("  x = 1\n  def f():\n      return x\n  return f()") == 1
+    assert run("# why\n\n\tx = 2\n\treturn x") == 2
+
+
 def check_parameters_are_there_in_functions_and_eval():
     assert run("def f(): return job_data['epochs']\nreturn f()") == 3
     assert run("return eval('job_data')['epochs']") == 3

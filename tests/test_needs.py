@@ -56,6 +56,7 @@ OLD = [
     "match = case = type = 1\nmatch[case](type)",
     "async def f():\n    return [await x async for x in y]",
     "type = 1\ntype (A)",
+    "x = 'a\u2028b\x85c\x1cd'\ny = f'{x}'",
 ]
 
 

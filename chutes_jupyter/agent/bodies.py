@@ -196,7 +196,11 @@ def strip(tree: ast.Module) -> None:
 
 def bound_names(source: str, filename: str, first_line: int = 1) -> Set[str]:
     """Return the names that module code binds, deletes or declares global at its top level."""
-    table = symtable.symtable("\n" * (first_line - 1) + source, filename, "exec")
+    text = "\n" * (first_line - 1) + source
+    if is_indented(source):
+        # As `parse` takes it: a branch binds what its lines bind.
+        text = "\n" * (first_line - 2) + "if 1:\n" + source
+    table = symtable.symtable(text, filename, "exec")
     return {
         symbol.get_name()
         for symbol in table.get_symbols()

@@ -79,6 +79,9 @@ class Cleaner:
                 why = str(kept)
             except (JournalError, OSError) as error:
                 why = "it can't be removed: %s" % error
+            except (KeyError, TypeError, ValueError) as error:
+                # A power cut may leave such a file. The others must not stay for it.
+                why = "what it says of itself can't be read (%s): see %s" % (error, job.path)
             done = {"id": job.id, "removed": why is None, "bytes": freed, "reason": why or ""}
             yield {"more": True, "done": [done]}, b""
         swept = 0

@@ -25,6 +25,9 @@ from .refusals import Buffer
 from .reports import Reports
 from .telling import Teller
 
+#: Longer names of exceptions are cut, in characters: no client takes one of more than 256.
+_LONGEST_NAME = 200
+
 
 class CancelEvent(asyncio.Event):
     """An `asyncio.Event` that any thread may set and ask, even while the loop is blocked."""
@@ -206,7 +209,7 @@ def _open_streams() -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(ValueError):  # the function closed it
+        with contextlib.suppress(ValueError, AttributeError):  # the function closed it, or set None
             stream.flush()
 
 
@@ -216,6 +219,17 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports
     chute = Chute(payload.get("chute", {}), reports.teller)
     chute.cancel_event = CancelEvent(loop)
     job_data = dict(payload["job_data"], output_dir=output_dir)
+    own = os.getpid()
+
+    async def whole_way() -> Any:
+        # Here and not later: a forked process shares the loop's selector with this one.
+        try:
+            value = await way()
+        except BaseException as error:
+            _end_forked(own, error)
+            raise
+        _end_forked(own, None)
+        return value
 
     async def way() -> Any:
         loaded = cells.load(payload, chute, reports.display)
@@ -230,7 +244,7 @@ def _run(payload: Dict[str, Any], output_dir: str, link: _Link, reports: Reports
             return await loaded.job(chute, **job_data)
         return await _in_thread(loop, lambda: loaded.job(chute, **job_data))
 
-    task = loop.create_task(way())
+    task = loop.create_task(whole_way())
     link.listen(chute.cancel_event.set, lambda: _cancel(loop, task))
     try:
         value = loop.run_until_complete(task)
@@ -268,6 +282,7 @@ def _cancel(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[Any]") -> None:
 async def _in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> Any:
     """Run a plain function in a daemon thread: one that blocks for ever can't hold the exit."""
     future: "asyncio.Future[Any]" = loop.create_future()
+    own = os.getpid()
 
     def settle(result: Any, error: Optional[BaseException]) -> None:
         if future.done():
@@ -284,11 +299,34 @@ async def _in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Any
         except BaseException as caught:
             # StopIteration can't be set on a future; SystemExit would end the loop unsaid.
             plain = isinstance(caught, Exception) and not isinstance(caught, StopIteration)
+            _end_forked(own, caught)
             error = caught if plain else _Ended(caught)
+        _end_forked(own, None)
         loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=body, name="chute-job", daemon=True).start()
     return await future
+
+
+def _end_forked(own: int, error: Optional[BaseException]) -> None:
+    """End a process that the function forked and that has come to the function's end.
+
+    Its end is not the job's, which goes on in the process with the number `own`: it ends like
+    a program of its own.
+    """
+    if os.getpid() == own:
+        return
+    code: Any = 0
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)  # noqa: T201  # as Python does
+            code = 1
+    elif error is not None:
+        sys.stderr.write(raised.text(error))
+        code = 1
+    _flush()
+    os._exit(code & 0xFF)
 
 
 class _Ended(Exception):
@@ -312,7 +350,7 @@ def _tell(error: BaseException) -> Dict[str, Any]:
         words = raised.words(error)
         message = "%s: %s" % (name, words) if words else name
     return {
-        "type": name,
+        "type": name[:_LONGEST_NAME],
         "message": message[:10_000],
         "traceback": raised.text(error),
         "raised": raised.tell(error),

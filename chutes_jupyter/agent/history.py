@@ -16,12 +16,14 @@ import os
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from . import journal, readings
+from . import journal, readings, wire
 from .journal import EventLog, JobDir
 
 Summary = Dict[str, Any]
 
 _PAGE = 500
+#: So many characters of a reason are told of a job where there are too many long ones.
+_BRIEF = 80
 _KEPT = ("id", "name", "created", "notebook", "ports", "timeout", "upload")
 #: Lines about removed jobs are kept so long, in seconds, once there are many.
 _REMEMBERED = 90 * 86400.0
@@ -55,17 +57,21 @@ class History:
         if "ids" in header:
             named = [self._named(str(name)) for name in header["ids"][:_PAGE]]
             jobs = [summary for summary in named if summary is not None]
+            if wire.fitting(jobs) < len(jobs):
+                # None of these may be missing; what each says can be had from its events.
+                jobs = [dict(each, reason=str(each["reason"] or "")[:_BRIEF]) for each in jobs]
             return {"jobs": jobs, "next": None, "newest": 0.0, "unreadable": []}, b""
         limit = min(int(header["limit"]), _PAGE)
         since = float(header.get("since", 0.0))
         page: List[Summary] = []
         unreadable: List[Dict[str, str]] = []
         newest = 0.0
+        room = wire.PAGE
         last = following = None
         for name in journal.job_ids(self.root):
             if name <= header["after"]:
                 continue
-            if len(page) + len(unreadable) >= limit:
+            if len(page) + len(unreadable) >= limit or room <= 0:
                 following = last
                 break
             last = name
@@ -74,9 +80,11 @@ class History:
             if told is None or told >= since:
                 try:
                     page.append(self.summary(job))
+                    room -= wire.json_size(page[-1])
                 except (journal.JournalError, KeyError, TypeError, ValueError, OSError) as error:
                     # One that can't be read, or is just removed, must not hide the others.
                     unreadable.append({"id": name, "reason": str(error)[:1000]})
+                    room -= wire.json_size(unreadable[-1])
                 told = _modified(_kept_at(job))
             newest = max(newest, told or 0.0)
         answer = {"jobs": page, "next": following, "newest": newest, "unreadable": unreadable}

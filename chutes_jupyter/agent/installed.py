@@ -14,9 +14,10 @@ _MOST = 1000
 _PATIENCE = 60.0
 # The folder that the question is asked in says nothing about jobs.
 _ASK = """
-import sys, json
-from importlib.util import find_spec
+import sys
 sys.path[:] = [place for place in sys.path if place]
+import json
+from importlib.util import find_spec
 def has(name):
     try:
         return find_spec(name) is not None

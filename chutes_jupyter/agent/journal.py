@@ -154,7 +154,9 @@ def claim(root: str, spec: Dict[str, Any], payload: bytes, staged: Optional[str]
         The payload, unless `staged` names a file that holds it.
     """
     job = JobDir(root, spec["id"])
-    fresh = os.path.join(root, "jobs", ".new-%s-%d" % (job.id, os.getpid()))
+    # Not named by a process: in a container the same number comes again after each start, and
+    # meets what one before it left that was killed right here.
+    fresh = os.path.join(root, "jobs", ".new-%s-%s" % (job.id, os.urandom(8).hex()))
     os.makedirs(fresh, mode=0o700)
     try:
         _furnish(fresh, spec, payload, staged)
@@ -417,7 +419,7 @@ class EventWriter:
         self._room = max(0, self._room - len(line))
 
     def _put_shortened(self, event: Event) -> None:
-        event = _shortened(event)
+        event = shortened(event)
         deadline, pause = time.monotonic() + _PATIENCE, 0.05
         while True:
             try:
@@ -445,10 +447,10 @@ class EventWriter:
         os.close(self._fd)
 
 
-def _shortened(value: Any) -> Any:
+def shortened(value: Any) -> Any:
     """Return an event whose long texts have lost their beginning, and whose lists are empty."""
     if isinstance(value, dict):
-        return {key: _shortened(item) for key, item in value.items()}
+        return {key: shortened(item) for key, item in value.items()}
     if isinstance(value, str) and len(value) > _SHORT:
         return "…" + value[-_SHORT:]
     return [] if isinstance(value, list) else value

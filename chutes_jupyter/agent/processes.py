@@ -48,7 +48,17 @@ def close_descriptors(*keep: int) -> None:
 
 
 def stat(pid: int) -> Optional[List[bytes]]:
-    """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies."""
+    """Return the fields of /proc/PID/stat from the state on; None for the dead and zombies.
+
+    Also None for those of others, where this user may not look at them (``hidepid=1``).
+    """
+    try:
+        return _stat(pid)
+    except PermissionError:
+        return None
+
+
+def _stat(pid: int) -> Optional[List[bytes]]:
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             # The command's name may hold brackets; what follows the last one is safe.
@@ -63,7 +73,20 @@ def _pids() -> List[int]:
 
     One that forks and exits again and again is only met by who looks at once.
     """
-    return sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True)
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    # Asked after that, so that it is none of them that came later.
+    last = _last_pid()
+    # Used up, the numbers begin again with low ones: those above the last one are old.
+    return sorted(pids, key=lambda pid: (pid <= last, pid), reverse=True)
+
+
+def _last_pid() -> int:
+    """Return the number of the process that was started last; 0 where it isn't told."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _parents() -> Dict[int, int]:
@@ -96,7 +119,7 @@ def is_below(pid: int, ancestor: int) -> bool:
         if pid == ancestor:
             return True
         try:
-            fields = stat(pid) if pid > 1 else None
+            fields = _stat(pid) if pid > 1 else None
         except PermissionError:
             return True
         if fields is None:

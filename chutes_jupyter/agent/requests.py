@@ -194,7 +194,9 @@ class Requests:
             }
         if python not in self._interpreters:
             ask = (
-                "import sys,json;print(json.dumps({'executable':sys.executable,"
+                # Not from the folder that it is asked in, whatever files lie there.
+                "import sys;sys.path[:]=[place for place in sys.path if place];import json;"
+                "print(json.dumps({'executable':sys.executable,"
                 "'version':'%d.%d.%d'%sys.version_info[:3],"
                 "'implementation':sys.implementation.name}))"
             )
@@ -377,6 +379,9 @@ class Requests:
             if header.get("wait"):
                 return None
         events = log.events[after : after + _EVENTS_PAGE]
+        count = wire.fitting(events)
+        # One alone may be too large, by an error of very many letters: then its end must do.
+        events = events[:count] if count else [journal.shortened(event) for event in events[:1]]
         return {"events": events, "state": log.state, "terminal": log.terminal}, b""
 
     def _log(self, header: Header, body: bytes) -> Answer:
@@ -412,13 +417,15 @@ class Requests:
             "refused": [],
         }
         start = int(header["start"])
-        count = min(int(header["limit"]), _LISTING_PAGE)
+        entries = found["entries"][start : start + min(int(header["limit"]), _LISTING_PAGE)]
+        refused = found["refused"] if start == 0 else []
         return {
             "version": found["version"],
             "final": found["final"],
             "total": len(found["entries"]),
-            "entries": found["entries"][start : start + count],
-            "refused": found["refused"] if start == 0 else [],
+            "entries": entries[: wire.fitting(entries)],
+            # Each says what is not brought, and why: of very many, the first do.
+            "refused": refused[: wire.fitting(refused, wire.PAGE // 2)],
         }, b""
 
     def _read(self, header: Header, body: bytes) -> Answer:

@@ -140,8 +140,7 @@ class Server:
             fault = {"code": error.code, "message": str(error)}
         except Exception as error:
             # Ours to mend; the client must hear of it, or it would wait for ever.
-            traceback.print_exc(file=sys.stderr)
-            fault = {"code": "internal", "message": "%s: %s" % (type(error).__name__, error)}
+            return _internal(error), b""
         return {"ok": False, "error": fault}, b""
 
     def _retry(self) -> None:
@@ -177,7 +176,12 @@ class Server:
             self._streams.append((number, answer))
 
     def _send(self, number: int, fields: Dict[str, Any], body: bytes) -> None:
-        self._queue(wire.lead({"id": number, "ok": True, **fields}, len(body)))
+        try:
+            lead = wire.lead({"id": number, "ok": True, **fields}, len(body))
+        except wire.WireError as error:
+            # Pages are bounded; whatever is not must not end this connection for all the others.
+            lead, body = wire.lead({"id": number, **_internal(error)}), b""
+        self._queue(lead)
         if body:
             self._queue(body)
 
@@ -191,6 +195,9 @@ class Server:
             except OSError as error:
                 fault = {"code": "io", "message": str(error)}
                 fields, body = {"ok": False, "error": fault}, b""
+            except Exception as error:
+                # As with a short answer: the other requests of this connection go on.
+                fields, body = _internal(error), b""
             self._send(number, fields, body)
             if fields.get("more"):
                 self._streams.append((number, pieces))
@@ -222,3 +229,10 @@ class Server:
             self._selector.register(1, selectors.EVENT_WRITE, "out")
         elif registered and not wanted:
             self._selector.unregister(1)
+
+
+def _internal(error: Exception) -> Dict[str, Any]:
+    """Return the fields of a reply that a fault of ours has kept from being another."""
+    traceback.print_exc(file=sys.stderr)
+    message = "%s: %s" % (type(error).__name__, error)
+    return {"ok": False, "error": {"code": "internal", "message": message}}

@@ -23,10 +23,15 @@ from .guardian import BecomeJob
 from .journal import JobDir
 from .logind import Logout
 
+# The folder that it is started in is the person's home: a file there with the name of a module
+# of Python's own must not be taken for that one.
 _BEGIN = (
-    "import sys;sys.path.insert(0,sys.argv[1]);"
-    "from chutes_jupyter.agent.template import main;main()"
+    "import sys;here=sys.path[:1]==[''];sys.path[:here]=[sys.argv[1]];"
+    "from chutes_jupyter.agent.template import main;main(here)"
 )
+#: What an answer begins with: before it there may be what the interpreter's own start-up files
+#: (`sitecustomize`, a wrapper around it) print.
+_ANSWER = b"\0chutes-template:"
 
 #: What a kernel or an IDE set for itself, and what would only confuse a job.
 _NOT_FOR_JOBS = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "PYDEVD_USE_FRAME_EVAL", "CLICOLOR")
@@ -93,13 +98,16 @@ class Template:
         try:
             self._asks.write(ask + b"\n")
             self._asks.flush()
-            line = self._answers.readline()
+            answer = b""
+            while not answer:
+                line = self._answers.readline()
+                if not line:
+                    code = self._process.wait()
+                    raise TemplateDied("the interpreter ended with exit code %d" % code)
+                answer = line.partition(_ANSWER)[2]
         except OSError as error:
             raise TemplateDied(str(error)) from error
-        if not line:
-            code = self._process.wait()
-            raise TemplateDied("the interpreter ended with exit code %d" % code)
-        reply: Dict[str, Any] = json.loads(line.decode("utf-8"))
+        reply: Dict[str, Any] = json.loads(answer.decode("utf-8"))
         return reply
 
     def close(self) -> None:
@@ -134,10 +142,18 @@ class Templates:
         self.logout.close()
 
 
-def main() -> None:
-    """Fork a supervisor for each job that standard input names, until it ends."""
+def main(here: bool) -> None:
+    """Fork a supervisor for each job that standard input names, until it ends.
+
+    Parameters
+    ----------
+    here : bool
+        Whether jobs find modules in their working folder, as with any ``python -c``.
+    """
     code, umask = sys.argv[1:3]
     supervise.person_umask = int(umask, 8)
+    # What was printed by now is no job's; each would have a copy of it in its log.
+    sys.stdout.flush()
     # Found last, so that it can't hide a module of the person's.
     sys.path.remove(code)
     sys.path.append(code)
@@ -148,6 +164,8 @@ def main() -> None:
         become = job.become
     else:
         return
+    if here:
+        sys.path.insert(0, "")
     execute.main(*become())
 
 
@@ -167,4 +185,4 @@ def _serve() -> None:
         if threading.active_count() > 1:
             raise RuntimeError("a thread was started in the template; forking is not safe")
         reply = warden.launch(JobDir(ask["root"], ask["job"]), ask["notice"])
-        os.write(1, json.dumps(reply).encode("ascii") + b"\n")
+        os.write(1, _ANSWER + json.dumps(reply).encode("ascii") + b"\n")

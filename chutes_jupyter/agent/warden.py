@@ -70,8 +70,12 @@ def _sweep(root: str) -> None:
     for name in journal.job_ids(root):
         job = JobDir(root, name)
         # The control pipe is there from before a job's first process to its terminal state.
-        if os.path.exists(job.control) and not journal.owned(job):
-            _recover(job, None)
+        try:
+            if os.path.exists(job.control) and not journal.owned(job):
+                _recover(job, None)
+        except Exception:
+            # One that can't be read or written must not keep the others from their end.
+            traceback.print_exc()
 
 
 def _fork_orphan(body: Callable[[], None], errors: str) -> None:

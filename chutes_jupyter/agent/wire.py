@@ -14,7 +14,7 @@ import json
 import re
 import struct
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 PROTOCOL = 1
 MARKER = b"\0chutes-agent:1\0"
@@ -22,6 +22,8 @@ MARKER = b"\0chutes-agent:1\0"
 MAX_NOISE = 256 * 1024
 MAX_HEADER = 1024 * 1024
 MAX_BODY = 1024 * 1024
+#: How much of a header a page of a list may take, in bytes; the rest is for what else it says.
+PAGE = MAX_HEADER // 2
 #: How deep a header may be nested, where the interpreter would allow more than is safe.
 MAX_DEPTH = 500
 _USUAL = 2000
@@ -59,7 +61,7 @@ def encode(header: Header, body: bytes = b"") -> bytes:
     return lead(header, len(body)) + body
 
 
-def lead(header: Header, size: int) -> bytes:
+def lead(header: Header, size: int = 0) -> bytes:
     """Return what comes before the body of a frame, whose size is given; see `encode`."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     if len(text) > MAX_HEADER or size > MAX_BODY:
@@ -79,6 +81,25 @@ def length(beginning: bytes) -> int:
     if head > MAX_HEADER or tail > MAX_BODY:
         raise WireError("frame of %d + %d bytes is over the limit" % (head, tail))
     return int(head + tail)
+
+
+def fitting(items: Sequence[Any], room: int = PAGE) -> int:
+    """Return how many of the first items, as JSON, have room in a header.
+
+    A page must be bounded in bytes, too: a letter beyond ASCII takes six of them, or twelve.
+    """
+    if json_size(items) <= room:
+        return len(items)
+    for count, item in enumerate(items):
+        room -= json_size(item) + 1
+        if room < 0:
+            return count
+    return len(items)
+
+
+def json_size(value: Any) -> int:
+    """Return how many bytes a value takes in a header."""
+    return len(json.dumps(value, separators=(",", ":")))
 
 
 class Decoder:

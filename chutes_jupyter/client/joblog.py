@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def _lines_of(text: str) -> list[str]:
+    """Return lines with their ends; a bar that redraws itself is one, however often."""
+    # Not splitlines, to which carriage returns and form feeds are ends of lines, too.
+    *lines, rest = text.split("\n")
+    return [line + "\n" for line in lines] + [rest] * bool(rest)
+
+
 class JobLog(JobFacts):
     """What a job printed."""
 
@@ -63,7 +70,8 @@ class JobLog(JobFacts):
         offset = self.tail_offset(tail, timeout)
         text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
         # What was written meanwhile came behind.
-        return "".join(text.splitlines(keepends=True)[-tail:]) if tail else ""
+        lines = _lines_of(text)
+        return "".join(lines[-tail:]) if tail else ""
 
     def stream_log(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.agent.rig import PATIENCE, Agent, agent
+from tests.agent.rig import PATIENCE, Agent, agent, payload, spec
 from tests.interpreters import oldest
 
 #: Children that try to get away; each prints nothing and sleeps long.
@@ -318,3 +318,57 @@ def test_a_port_of_another_job_is_taken_before_it_listens(worker: Agent) -> None
     worker.ask("cancel", job=first)
     assert worker.end(first)["state"] == "cancelled"
     assert worker.end(worker.start("pass", ports=ports))["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("cell", [True, False])
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("sys.exit(3)", 3, b""),
+        ("sys.exit('enough')", 1, b"enough"),
+        ("return 'child'", 0, b""),
+        ("raise ValueError('child')", 1, b"ValueError: child"),
+    ],
+)
+def test_the_end_of_a_forked_process_is_not_the_jobs(
+    worker: Agent, cell: bool, end: str, code: int, said: bytes
+) -> None:
+    lines = [
+        "import os, sys, time",
+        "pid = os.fork()",
+        "if pid == 0:",
+        "    print('last words', end='')",
+        f"    {end}",
+        "status = os.waitpid(pid, 0)[1]",
+        "time.sleep(0.6)",  # longer than what is left of a job that has ended may live
+        "return 'parent', os.WIFEXITED(status), os.WEXITSTATUS(status)",
+    ]
+    source = "\n".join(lines)
+    if not cell:
+        source = "def job(self, **job_data):\n" + "".join(f"    {line}\n" for line in lines)
+    body = payload(source, cell=cell)
+    fields = spec(body)
+    worker.ask("submit", body, spec=fields)
+    ended = worker.end(fields["id"])
+    assert ended["state"] == "succeeded", ended
+    assert worker.value(fields["id"]) == ("parent", True, code)
+    log = worker.log(fields["id"])
+    assert b"last words" in log
+    assert said in log
+
+
+def test_a_job_whose_loop_was_shared_with_a_fork_still_hears_a_cancel(worker: Agent) -> None:
+    job = worker.start(
+        "import os\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    return\n"
+        "os.waitpid(pid, 0)\n"
+        "print('up', flush=True)\n"
+        "await self.cancel_event.wait()\n"
+        "return 'heard'"
+    )
+    wait_for_log(worker, job, b"up")
+    worker.ask("cancel", job=job)
+    assert worker.end(job)["state"] == "cancelled"
+    assert worker.value(job) == "heard"

@@ -37,6 +37,16 @@ def test_the_same_submit_again_starts_nothing(worker: Agent) -> None:
     assert starts.read_text() == "x"
 
 
+def test_what_a_killed_serve_of_the_same_number_left_is_in_nobodys_way(worker: Agent) -> None:
+    body = payload("return 1")
+    fields = spec(body)
+    left = worker.root / "jobs" / f".new-{fields['id']}-{worker.process.pid}"
+    left.mkdir(parents=True)
+    (left / "reserve").write_bytes(b"")
+    assert worker.ask("submit", body, spec=fields)[0]["ok"]
+    assert worker.end(fields["id"])["state"] == "succeeded"
+
+
 def test_a_known_id_with_another_spec_is_refused(worker: Agent) -> None:
     body = payload("pass")
     fields = spec(body)

@@ -61,3 +61,12 @@ def test_a_job_that_never_started_has_an_empty_log(local: Worker, submit: Submit
     job = submit(local, "return None", python="/nowhere/python")
     assert list(job.logs(follow=True)) == []
     assert job.logs() == ""
+
+
+def test_a_bar_that_redraws_itself_is_one_line(local: Worker, submit: Submit) -> None:
+    job = submit(local, "print('first')\nprint('\\r 1 %\\r 2 %\\x0c')\nprint('last', end='')")
+    job.wait(PATIENCE)
+    bar = "\r 1 %\r 2 %\x0c\n"
+    assert job.logs(tail=2) == bar + "last"
+    assert list(job.logs(follow=True, tail=2)) == [bar, "last"]
+    assert job.logs(tail=9) == "first\n" + bar + "last"

@@ -105,7 +105,7 @@ WORSE: dict[str, Any] = {
     "one that is not there": [{"type": "E", "said": "", "before": 1}],
     "the same one again and again": [*DEEP, {"type": "E", "said": ""}],
     "too many": [{"type": "E", "said": ""}] * 101,
-    "too much": [{"type": "E", "said": "x" * 60_000}] * 9,
+    "too much": [{"type": "E", "said": "x" * 60_000}] * 27,
     "too many empty lines": [
         {"type": "E", "said": "", "frames": [{**FRAME, "lines": [""] * 20}] * 100}
     ]

@@ -57,6 +57,9 @@ def lines(page: Page, *writes: tuple[str, int]) -> list[str]:
         # Sequences in pieces, titles, and what is no sequence.
         ([("\x1b[3", OUT), ("1mred\x1b[", OUT), ("0m.\x1b]0;title\x07\x1b(B", OUT)], ["red."]),
         ([("\x00a\x07b\x7f", OUT)], ["ab"]),
+        # What turns the reading order around would make a line read as another one.
+        ([("ok \u202eliaf\u202c \u2067x\u2069\ufeff\x85!\n", OUT)], ["ok liaf x!"]),
+        ([("שלום مرحبا\n", OUT)], ["שלום مرحبا"]),
     ],
 )
 def test_lines_are_as_a_terminal_shows_them(

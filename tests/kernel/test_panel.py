@@ -176,6 +176,20 @@ WRITES = (
     "    step += 1\n"
     "    time.sleep(0.1)\n"
 )
+#: Tells how far it is, and shows something when it is asked to.
+TELLS = (
+    "%%chute_job train --timeout 1h\n"
+    "import os, time\n"
+    "step = 0\n"
+    "while not self.cancel_event.is_set():\n"
+    "    print('step', step, flush=True)\n"
+    "    self.progress(step, 100_000, unit='step', loss=1 / (step + 1))\n"
+    "    if os.path.exists(job_data['word']):\n"
+    "        os.remove(job_data['word'])\n"
+    "        display({'text/plain': 'shown afterwards'}, raw=True)\n"
+    "    step += 1\n"
+    "    time.sleep(0.1)\n"
+)
 BUSY = "import time\ntime.sleep(600)"
 
 
@@ -210,7 +224,9 @@ def test_files_are_looked_at_and_cancel_works_while_the_kernel_sleeps_in_noteboo
 def test_a_restart_leaves_a_panel_that_says_so_goes_on_and_still_cancels(
     page: Page, folder: Path, address: str
 ):
-    lab = opened(page, folder, address, "restart.ipynb", WRITES, "job = train.submit()\njob")
+    word = folder / "word"
+    submit = f"job = train.submit(word={str(word)!r})\njob"
+    lab = opened(page, folder, address, "restart.ipynb", TELLS, submit)
     lab.run(2)
     panel = lab.panel(2)
     expect(panel).to_contain_text("step 3", timeout=SOON)
@@ -220,8 +236,17 @@ def test_a_restart_leaves_a_panel_that_says_so_goes_on_and_still_cancels(
     label = panel.locator(".chutes-label").inner_text()
     expect(panel).to_contain_text(f'chutes_jupyter.attach("{label}")')
     # The Jupyter server knows the job: its log goes on, and it can be cancelled.
-    before = int(re.findall(r"step (\d+)", panel.inner_text())[-1])
-    expect(panel).to_contain_text(f"step {before + 20}", timeout=SOON)
+    log = panel.locator(".chutes-log")
+    before = int(re.findall(r"step (\d+)", log.inner_text())[-1])
+    expect(log).to_contain_text(f"step {before + 20}", timeout=SOON)
+    # And so does what it tells of itself: how far it is, and what it shows.
+    frozen = panel.locator(".chutes-doing").inner_text()
+    assert re.fullmatch(r"step \d+ of 100,000", frozen), frozen
+    expect(panel.locator(".chutes-doing")).not_to_have_text(frozen, timeout=SOON)
+    word.touch()
+    panel.get_by_role("tab", name="Results").click()
+    expect(panel.locator(".chutes-displays")).to_have_text("shown afterwards", timeout=SOON)
+    panel.get_by_role("tab", name="Log").click()
     lab.cancel_button(2).click()
     expect(panel).to_contain_text("cancelled", timeout=SOON)
 

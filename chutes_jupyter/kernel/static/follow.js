@@ -1,8 +1,8 @@
 /**
  * Following a job through the server extension, for a panel whose kernel is gone.
  *
- * It asks, every few seconds and only while the panel can be seen, how the job is, and reads on
- * in its log.
+ * It asks, every few seconds and only while the panel can be seen, how the job is and what it tells
+ * of itself, and reads on in its log.
  */
 import { TERMINAL } from "./dom.js";
 
@@ -13,7 +13,7 @@ export class Follower {
   /**
    * @param {import("./api.js").Server} server
    * @param {string} job
-   * @param {{job: (view: any) => void, log: (piece: any, bytes: Uint8Array) => void, end: () => number|null}} told
+   * @param {{job: (view: any) => void, readings: (readings: any) => void, log: (piece: any, bytes: Uint8Array) => void, end: () => number|null}} told
    */
   constructor(server, job, told) {
     this.server = server;
@@ -21,6 +21,8 @@ export class Follower {
     this.told = told;
     this.timer = 0;
     this.running = false;
+    /** How many displays there were when they were asked for. */
+    this.shown = null;
   }
 
   /** Go on. */
@@ -41,12 +43,24 @@ export class Follower {
       const view = await this.server.ask("GET", `/jobs/${this.job}`);
       if (!this.running) return;
       this.told.job(view);
+      await this.readings();
       const whole = await this.read();
       if (TERMINAL.has(view.state) && whole) this.running = false;
     } catch {
       // The server is away, or knows the job no more; it is asked again.
     }
     if (this.running) this.timer = setTimeout(() => this.look(), PAUSE);
+  }
+
+  /** Ask what the job tells of itself; for what it showed, which is large, only where that grew. */
+  async readings() {
+    const path = `/jobs/${this.job}/readings`;
+    let found = await this.server.ask("GET", path);
+    if (found.shown !== this.shown) {
+      found = await this.server.ask("GET", path, { query: { displays: true } });
+      this.shown = found.shown;
+    }
+    if (this.running) this.told.readings(found);
   }
 
   /** Read what is new in the log; return whether that was its end. */

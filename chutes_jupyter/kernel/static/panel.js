@@ -285,16 +285,24 @@ export class PanelView {
     this.files.show(files);
   }
 
+  /** The newest that is known of what the job tells of itself, by the kernel or after it. */
+  get readings() {
+    return this.followed ?? {
+      progress: this.model.get("progress"), metrics: this.model.get("metrics"), usage: this.model.get("usage"),
+    };
+  }
+
   showProgress() {
-    const metrics = this.model.get("metrics");
-    this.progress.show(this.model.get("progress"), metrics, this.job.over || !this.connected);
+    const { progress, metrics } = this.readings;
+    // Nobody tells the rate of a job that nobody follows.
+    this.progress.show(progress, metrics, this.job.over || !(this.connected || this.followed));
     const count = Object.keys(metrics).length;
     this.tabs.update("metrics", count > 0, String(count));
     this.metrics.show(metrics);
   }
 
   showUsage() {
-    const samples = this.model.get("usage");
+    const samples = this.readings.usage;
     const word = usageWord(samples);
     this.tabs.update("usage", Boolean(word), "", word ? sparkline(word.values.slice(-24), { low: 0, high: 100, width: 36 }) : null);
     if (word) this.tabs.rename("usage", word.text);
@@ -356,6 +364,7 @@ export class PanelView {
     }
     this.follower = new Follower(server, this.job.id, {
       job: (view) => this.viewed(view),
+      readings: (readings) => this.read(readings),
       log: (piece, bytes) => this.log.push(piece, bytes),
       end: () => this.log.end,
     });
@@ -371,6 +380,16 @@ export class PanelView {
     };
     if (view.cancel_asked && !this.asked) this.asked = "sent";
     this.showJob();
+  }
+
+  /** Take what the server says that the job tells of itself. */
+  read({ progress, metrics, usage, displays }) {
+    const drawn = Object.entries(metrics).filter(([, series]) => series.length);
+    this.followed = { progress, metrics: Object.fromEntries(drawn), usage };
+    for (const display of displays) this.results.display(display);
+    this.showProgress();
+    this.showUsage();
+    this.showResults();
   }
 }
 

@@ -12,8 +12,9 @@ const MAX_LINE = 20_000;
 /** No colour, no weight. */
 const PLAIN = 0;
 
+// Among them what turns the reading order of text around: a stranger's line must read as it is.
 // eslint-disable-next-line no-control-regex
-const CONTROL = /[\x00-\x08\x0a-\x1f\x7f\x9b]/;
+const CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]/;
 // eslint-disable-next-line no-control-regex
 const CSI = /^\x1b\[([0-?]*)([ -/]*)([@-~])/;
 // eslint-disable-next-line no-control-regex

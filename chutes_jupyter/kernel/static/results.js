@@ -13,9 +13,13 @@ const ORDER = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "image/g
   "text/markdown", "text/latex", "application/json", "text/plain"];
 const POLICY = "default-src 'none'; img-src data: blob:; media-src data: blob:; font-src data:; "
   + "style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'";
-/** The frame tells its height; that is all that it may say. */
+/** What is shown tells its height; that is all that it may say. */
 const MEASURE = "<script>new ResizeObserver(() => parent.postMessage("
   + "{chutesHeight: document.documentElement.scrollHeight}, '*')).observe(document.documentElement)</script>";
+/** And the frame around it passes that on. */
+const PASS_ON = "<script>onmessage = ({ source, data }) => { if (source === frames[0]) "
+  + "parent.postMessage({ chutesHeight: Number(data?.chutesHeight) }, '*'); }</script>";
+const HEAD = `<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">`;
 const MOST_SHOWN = 50;
 
 /** The results of a job, the newest display last. */
@@ -84,14 +88,21 @@ function drawn(data) {
   return el("pre", { class: "chutes-value" }, text);
 }
 
-/** Return a frame without an origin that shows HTML. */
+/**
+ * Return a frame without an origin that shows HTML.
+ *
+ * It is a frame in a frame: a policy keeps a page from fetching anything, but not from going
+ * elsewhere itself. What it may go to is up to the policy of the page around it, and that is ours.
+ */
 function framed(html) {
-  const page = `<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${POLICY}">`
+  const shown = HEAD
     + "<style>body{margin:4px;font-family:system-ui,sans-serif;font-size:13px;color:#111;background:#fff}"
     + "table{border-collapse:collapse;border:0}td,th{padding:2px 8px;border:0;border-bottom:1px solid #ddd;text-align:right}</style>"
     + `${MEASURE}<body>${html}`;
+  const around = `${HEAD}<style>body{margin:0}iframe{border:0;display:block;width:100%;height:100vh}</style>${PASS_ON}`
+    + `<body><iframe sandbox="allow-scripts" title="What the job displayed" srcdoc="${quoted(shown)}"></iframe>`;
   const frame = /** @type {HTMLIFrameElement} */ (el("iframe", {
-    sandbox: "allow-scripts", srcdoc: page, title: "What the job displayed", class: "chutes-html",
+    sandbox: "allow-scripts", srcdoc: around, title: "What the job displayed", class: "chutes-html",
     referrerpolicy: "no-referrer", loading: "lazy",
   }));
   const heard = (event) => {
@@ -102,6 +113,11 @@ function framed(html) {
   };
   window.addEventListener("message", heard);
   return frame;
+}
+
+/** Return a text as the value of an attribute in quotes. */
+function quoted(text) {
+  return text.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
 }
 
 /** Return a text with a terminal's colours. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -35,11 +36,15 @@ class Interrupter:
     def run(self, function: Callable[[], Any]) -> Any:
         """Call a function, and interrupt it once."""
         self.where = ""
+        # Finalizers of whatever else has died would run in the midst of it: Python drops what is
+        # raised in these, and 3.11 goes on with a wrong error.
+        gc.disable()
         sys.setprofile(self._watch)
         try:
             return function()
         finally:
             sys.setprofile(None)
+            gc.enable()
 
     def _watch(self, frame: FrameType, event: str, called: Any) -> None:
         name = getattr(called, "__name__", "")

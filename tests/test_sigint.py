@@ -107,15 +107,22 @@ def test_what_hangs_is_interrupted_at_the_second_try(monkeypatch: pytest.MonkeyP
             signal.raise_signal(signal.SIGINT)
 
 
-def test_another_thread_changes_no_handler():
+def test_another_thread_changes_no_handler_and_takes_no_interrupt():
     found: Future[Any] = Future()
 
     def run() -> None:
-        with Deferred() as deferred:
-            deferred.heed()
+        try:
+            with Deferred() as deferred:
+                deferred.heed()
             found.set_result(signal.getsignal(signal.SIGINT))
+        except KeyboardInterrupt as error:
+            found.set_exception(error)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(PATIENCE)
-    assert found.result(0) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), Deferred():
+        noting = signal.getsignal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(PATIENCE)
+        assert found.exception(0) is None
+    assert found.result(0) == noting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from abc import abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal
@@ -16,13 +17,6 @@ if TYPE_CHECKING:
     from chutes_jupyter.client.hub import JobClient
 
 T = TypeVar("T")
-
-
-def _lines_of(text: str) -> list[str]:
-    """Return lines with their ends; a bar that redraws itself is one, however often."""
-    # Not splitlines, to which carriage returns and form feeds are ends of lines, too.
-    *lines, rest = text.split("\n")
-    return [line + "\n" for line in lines] + [rest] * bool(rest)
 
 
 class JobLog(JobFacts):
@@ -64,14 +58,11 @@ class JobLog(JobFacts):
             job was silent.
         """
         if follow:
-            return self._lines(tail, timeout)
+            return self._lines(tail, timeout, follow=True)
         if tail is None:
             return "".join(self.stream_log(follow=False, timeout=timeout))
-        offset = self.tail_offset(tail, timeout)
-        text = "".join(self.stream_log(follow=False, offset=offset, timeout=timeout))
         # What was written meanwhile came behind.
-        lines = _lines_of(text)
-        return "".join(lines[-tail:]) if tail else ""
+        return "".join(deque(self._lines(tail, timeout, follow=False), maxlen=tail))
 
     def stream_log(
         self,
@@ -111,10 +102,11 @@ class JobLog(JobFacts):
             coming.cancel()
             portal.call(pieces.aclose)
 
-    def _lines(self, tail: int | None, timeout: float | None) -> Iterator[str]:
+    def _lines(self, tail: int | None, timeout: float | None, *, follow: bool) -> Iterator[str]:
+        # Not splitlines, to which carriage returns and form feeds are ends of lines, too.
         offset = 0 if tail is None else self.tail_offset(tail, timeout)
         rest = ""
-        for text in self.stream_log(offset=offset, timeout=timeout):
+        for text in self.stream_log(follow=follow, offset=offset, timeout=timeout):
             *lines, rest = (rest + text).split("\n")
             for line in lines:
                 yield line + "\n"

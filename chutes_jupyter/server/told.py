@@ -55,6 +55,7 @@ def _metrics(
     return {
         name: [(_finite(point.step), _finite(point.value)) for point in _thinned(series)]
         for name, series in list(known.items())[:_MOST_METRICS]
+        if series
     }
 
 

@@ -17,13 +17,16 @@ from chutes_jupyter.store import JobRecord, Store
 from tests.kernel.notebook import open_notebook
 
 NOTEBOOK = "/home/me/train.ipynb"
+ROOT = str(Path(__file__).parents[2])
 LOAD = """
-import sys, time
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.clock import own_time
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
-began = time.process_time()
+began = own_time()
 shell.run_line_magic("load_ext", "chutes_jupyter")
-print(time.process_time() - began, *{"pydantic", "asyncssh", "anyio"} & set(sys.modules))
+print(own_time() - began, *{"pydantic", "asyncssh", "anyio"} & set(sys.modules))
 """
 
 
@@ -136,14 +139,14 @@ def test_loading_with_a_long_history_loads_nothing_heavy_and_is_quick(store: Sto
     loads = []
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", LOAD], capture_output=True, text=True, check=True
+            [sys.executable, "-c", LOAD, ROOT], capture_output=True, text=True, check=True
         )
         *said, last = done.stdout.splitlines()
         took, *heavy = last.split()
         assert heavy == []
         loads.append((float(took), len(said)))
     assert [said for _, said in loads] == [1, 0, 0]
-    # The promise is 0.3 s, here of the processor: the machine may be busy with other tests.
+    # The promise is 0.3 s. The least of three: the machine may be busy with other tests.
     assert min(took for took, _ in loads) < 0.3
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import resource
 import shutil
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import ChuteError
 from chutes_jupyter.store import Store
 from tests.agent.rig import AGENT
+from tests.clock import own_time
 
 LIAR = Path(__file__).with_name("liar.py")
 JOB = "ab" * 16
@@ -64,17 +64,17 @@ def nothing_else_written(around: Path, allowed: list[Path]) -> Iterator[None]:
 class Watch:
     """Looks at the loop all the time, and knows its longest stand-still.
 
-    In processor time of the loop's thread: what other programs take is none of its work.
+    What other programs take of the processor is none of it.
     """
 
     def __init__(self) -> None:
         self.longest = 0.0
 
     async def run(self) -> None:
-        last = time.thread_time()
+        last = own_time()
         while True:
             await asyncio.sleep(0.02)
-            now = time.thread_time()
+            now = own_time()
             self.longest = max(self.longest, now - last)
             last = now
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.kernel.modules import LOG, module_page
+from tests.kernel.modules import LOG
 
 pytestmark = pytest.mark.slow
 OUT, ERR = 1, 2
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with module_page() as found:
-        yield found
-
-
 @pytest.fixture
-def page(browser: Page) -> Page:
-    browser.reload()
-    browser.evaluate(LOG)
-    return browser
+def page(modules: Page) -> Page:
+    modules.evaluate(LOG)
+    return modules
 
 
 def lines(page: Page, *writes: tuple[str, int]) -> list[str]:

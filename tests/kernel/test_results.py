@@ -10,8 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from tests.kernel.modules import module_page
-
 pytestmark = pytest.mark.slow
 SOON = 30_000
 SHOW = """async (html) => {
@@ -64,17 +62,10 @@ def thief() -> Iterator[Thief]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    with module_page() as found:
-        yield found
-
-
 @pytest.fixture
-def page(browser: Page) -> Page:
-    browser.reload()
-    browser.evaluate("document.cookie = 'secret=of-the-page'")
-    return browser
+def page(modules: Page) -> Page:
+    modules.evaluate("document.cookie = 'secret=of-the-page'")
+    return modules
 
 
 def shown(page: Page, html: str) -> FrameLocator:

@@ -22,7 +22,7 @@ export class Follower {
     this.timer = 0;
     this.running = false;
     /** How many displays there were when they were asked for. */
-    this.shown = null;
+    this.shown = 0;
   }
 
   /** Go on. */

@@ -364,7 +364,7 @@ export class PanelView {
     }
     this.follower = new Follower(server, this.job.id, {
       job: (view) => this.viewed(view),
-      readings: (readings) => this.read(readings),
+      readings: (readings) => this.measured(readings),
       log: (piece, bytes) => this.log.push(piece, bytes),
       end: () => this.log.end,
     });
@@ -383,9 +383,8 @@ export class PanelView {
   }
 
   /** Take what the server says that the job tells of itself. */
-  read({ progress, metrics, usage, displays }) {
-    const drawn = Object.entries(metrics).filter(([, series]) => series.length);
-    this.followed = { progress, metrics: Object.fromEntries(drawn), usage };
+  measured({ progress, metrics, usage, displays }) {
+    this.followed = { progress, metrics, usage };
     for (const display of displays) this.results.display(display);
     this.showProgress();
     this.showUsage();

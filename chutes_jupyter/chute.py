@@ -26,7 +26,7 @@ from chutes_jupyter.models import (
     new_job_id,
 )
 from chutes_jupyter.nodes import NodeSelector
-from chutes_jupyter.notebooks import notebook_path
+from chutes_jupyter.notebooks import cell_id, notebook_path
 from chutes_jupyter.preflight import Report
 
 if TYPE_CHECKING:
@@ -334,6 +334,7 @@ class JobFunction:
             python=worker.python,
             env=worker.env,
             notebook=notebook_path(self.code.namespace),
+            cell=cell_id(self.code.namespace),
             node_selector=selector.to_json() if selector else None,
             ssh_public_key=self._ssh_public_key(whole),
         )

@@ -363,6 +363,7 @@ def submit(
         worker=worker.name,
         created=spec.created,
         notebook=spec.notebook,
+        cell=spec.cell,
         ports=spec.to_json()["ports"],
         timeout=spec.options.timeout,
         upload=spec.options.upload,

@@ -384,6 +384,8 @@ class JobSpec:
     python: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     notebook: str | None = None
+    #: The cell that submitted it, by the id that the notebook's file keeps.
+    cell: str | None = None
     node_selector: Mapping[str, Any] | None = None
     #: What ``"default"`` in the options means.
     default_log_limit: int | None = DEFAULT_LOG_LIMIT
@@ -421,5 +423,6 @@ class JobSpec:
             "python": self.python,
             "env": dict(self.env),
             "notebook": self.notebook,
+            "cell": self.cell,
             "node_selector": dict(self.node_selector) if self.node_selector else None,
         }

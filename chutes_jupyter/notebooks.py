@@ -21,6 +21,9 @@ _FRESH = 60.0
 #: Another process may be writing the store: loading does not wait for it longer than this.
 _PATIENCE = 0.1
 
+#: nbformat's rule for the id of a cell.
+_LONGEST_ID = 64
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,27 @@ def notebook_path(namespace: Mapping[str, object]) -> str:
     found = next((path for path in known if isinstance(path, str) and path), None)
     # The slash at its end tells a folder from a notebook.
     return found or str(Path.cwd()).rstrip("/") + "/"
+
+
+def cell_id(namespace: Mapping[str, object]) -> str | None:
+    """Return the id of the cell that runs, as JupyterLab sends it and the notebook's file keeps it.
+
+    It stays when the cell runs again. None where there is no cell, or nobody tells its id.
+
+    Parameters
+    ----------
+    namespace : mapping
+        A notebook's names.
+    """
+    # A method of IPython's shell; it is not called, since the name may be another's.
+    shell = getattr(namespace.get("get_ipython"), "__self__", None)
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return None
+    header = kernel.get_parent("shell")
+    metadata = header.get("metadata") if isinstance(header, dict) else None
+    found = metadata.get("cellId") if isinstance(metadata, dict) else None
+    return found if isinstance(found, str) and len(found) <= _LONGEST_ID else None
 
 
 def report(namespace: Mapping[str, object]) -> str:

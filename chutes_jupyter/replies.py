@@ -361,6 +361,7 @@ class JobStatus(_Reply):
     ended: Time | None
     reason: Text | None
     notebook: Text | None
+    cell: Word | None = None
     ports: Annotated[list[JobPort], Field(max_length=1000)]
     timeout: Count | None
     upload: bool

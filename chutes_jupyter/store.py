@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "jobs.sqlite3"
 #: Raised by one when the table changes; a file of any other version is made anew.
-VERSION = 3
+VERSION = 4
 #: How long one process waits for another's write, in seconds.
 BUSY_TIMEOUT = 10.0
 _SHOWN_CANDIDATES = 8
@@ -52,6 +52,8 @@ class JobRecord:
     ended: float | None = None
     reason: str | None = None
     notebook: str | None = None
+    #: Which cell submitted it, by the id that the notebook's file keeps.
+    cell: str | None = None
     output_dir: str | None = None
     ports: Sequence[Mapping[str, Any]] = field(default=(), hash=False)
     timeout: int | None = None
@@ -83,7 +85,7 @@ _CREATE = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, worker TEXT NOT NULL, state TEXT NOT NULL,
     event INTEGER NOT NULL, created REAL NOT NULL, started REAL, ended REAL, reason TEXT,
-    notebook TEXT, output_dir TEXT, ports TEXT NOT NULL, timeout INTEGER,
+    notebook TEXT, cell TEXT, output_dir TEXT, ports TEXT NOT NULL, timeout INTEGER,
     upload INTEGER NOT NULL, confirmed REAL, root TEXT, progress TEXT
 ) WITHOUT ROWID;
 CREATE INDEX newest ON jobs (created DESC, id);

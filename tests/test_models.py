@@ -436,6 +436,7 @@ def test_a_spec_is_json_and_says_everything():
         "python": None,
         "env": {"A": "b"},
         "notebook": None,
+        "cell": None,
         "node_selector": {"gpu_count": 1},
     }
 

@@ -41,6 +41,7 @@ def test_a_record_comes_back_as_it_was(store):
         ended=3.5,
         reason="because",
         notebook="/home/me/ü.ipynb",
+        cell="c1",
         output_dir="/home/me/chute_outputs/train-3f9c2a",
         ports=({"name": "web", "port": 8080, "proto": "http"},),
         timeout=60,

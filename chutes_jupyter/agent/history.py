@@ -24,7 +24,7 @@ Summary = Dict[str, Any]
 _PAGE = 500
 #: So many characters of a reason are told of a job where there are too many long ones.
 _BRIEF = 80
-_KEPT = ("id", "name", "created", "notebook", "ports", "timeout", "upload")
+_KEPT = ("id", "name", "created", "notebook", "cell", "ports", "timeout", "upload")
 #: Lines about removed jobs are kept so long, in seconds, once there are many.
 _REMEMBERED = 90 * 86400.0
 _MANY = 1024 * 1024

@@ -147,6 +147,7 @@ class Census:
             ended=job.ended,
             reason=reason,
             notebook=job.notebook,
+            cell=job.cell,
             ports=tuple(port.model_dump() for port in job.ports),
             timeout=job.timeout,
             upload=job.upload,

@@ -51,7 +51,7 @@ class Live:
         self.timeout, self.upload = record.timeout, record.upload
         self.ports = tuple(Port(p["name"], p["port"], p["proto"]) for p in record.ports)
         self.created = record.created
-        self.notebook = record.notebook
+        self.notebook, self.cell = record.notebook, record.cell
         self.state: str = record.state
         self.event = record.event
         self.started, self.ended = record.started, record.ended
@@ -144,6 +144,7 @@ class Live:
             ended=self.ended,
             reason=self.reason,
             notebook=self.notebook,
+            cell=self.cell,
             output_dir=str(self.output_dir) if self.output_dir else None,
             ports=[{"name": p.name, "port": p.port, "proto": p.proto} for p in self.ports],
             timeout=self.timeout,

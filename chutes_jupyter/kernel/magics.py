@@ -15,6 +15,7 @@ from IPython.core.magic import (
 )
 
 from chutes_jupyter.kernel import errors
+from chutes_jupyter.notebooks import cell_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +96,7 @@ class ChuteMagics(Magics):
         except HelpShown as shown:
             _write(shown.text)
             return
-        key = asked.name or self._cell_id()
+        key = asked.name or cell_id(self._names)
         where = self._cell_name()
         with errors.syntax_errors():
             cell_hook(cell, asked.priority, self._names, default_chute(), where, key)
@@ -184,15 +185,6 @@ class ChuteMagics(Magics):
         # Not `execution_count`: when that moves on depends on IPython's version.
         inputs = self._names.get("In")
         return f"In[{len(inputs) - 1}]" if isinstance(inputs, list) and inputs else "In[?]"
-
-    def _cell_id(self) -> str | None:
-        """Return the front end's id of this cell, which stays when it runs again."""
-        kernel = getattr(self._shell, "kernel", None)
-        if kernel is None:
-            return None
-        header = kernel.get_parent("shell")
-        found = header.get("metadata", {}).get("cellId") if isinstance(header, dict) else None
-        return found if isinstance(found, str) else None
 
 
 def _ask(question: str) -> str | None:

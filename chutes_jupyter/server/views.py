@@ -58,6 +58,7 @@ def summary(
         confirmed=record.confirmed,
         trouble=trouble,
         notebook=record.notebook,
+        cell=record.cell,
         output_dir=record.output_dir,
         output_path=below(root, record.output_dir),
         ports=[JobPort(name=p["name"], port=p["port"], proto=p["proto"]) for p in record.ports],

@@ -19,12 +19,17 @@ export function notebookPath(
 
 /** A cell, as far as it tells whose it is. */
 export interface CellText {
+  id: string;
   source: string;
   outputs: string;
 }
 
-/** Which cell made a job: the one that shows it, else the one that defines its function. */
+/**
+ * Which cell made a job: the one it was submitted from, where that is known and still there; else
+ * one that shows it, else the one that defines its function.
+ */
 export function cellOf(job: JobSummary, cells: readonly CellText[]): number | null {
+  const submitted = (cell: CellText): boolean => job.cell !== null && cell.id === job.cell;
   const shows = (cell: CellText): boolean =>
     cell.outputs.includes(job.label) || cell.outputs.includes(job.id);
   const name = job.name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
@@ -33,7 +38,7 @@ export function cellOf(job: JobSummary, cells: readonly CellText[]): number | nu
     'm'
   );
   const defines = (cell: CellText): boolean => definition.test(cell.source);
-  for (const test of [shows, defines]) {
+  for (const test of [submitted, shows, defines]) {
     // The last one is the newest.
     const index = cells.map(test).lastIndexOf(true);
     if (index >= 0) {

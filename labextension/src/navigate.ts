@@ -157,6 +157,7 @@ function sourcesOf(notebook: Notebook): CellText[] {
   return notebook.widgets.map(cell => {
     const saved = cell.model.toJSON();
     return {
+      id: cell.model.id,
       source: cell.model.sharedModel.getSource(),
       outputs: 'outputs' in saved ? JSON.stringify(saved.outputs) : ''
     };

@@ -1,12 +1,9 @@
 import { expect, test } from 'vitest';
 
-import { cellOf, notebookPath } from '../src/cells';
+import { cellOf, notebookPath, type CellText } from '../src/cells';
 import { job } from './jobs';
 
-const cell = (source: string, outputs = ''): { source: string; outputs: string } => ({
-  source,
-  outputs
-});
+const cell = (source: string, outputs = '', id = ''): CellText => ({ id, source, outputs });
 
 test.each([
   ['%%chute_job train --port board:8080/http\nx = 1', 0],
@@ -27,6 +24,16 @@ test('the cell that shows the job goes before the one that defines it', () => {
   ];
   expect(cellOf(job({ id: '3f9c2a' }), cells)).toBe(1);
   expect(cellOf(job({ id: 'abcdef' }), cells)).toBe(0);
+});
+
+test('the cell that submitted the job goes before one that shows it', () => {
+  const cells = [
+    cell('train.submit()', '', 'c1'),
+    cell('chutes_jupyter.attach("train-3f9c2a")', 'train-3f9c2a', 'c2')
+  ];
+  expect(cellOf(job({ id: '3f9c2a', cell: 'c1' }), cells)).toBe(0);
+  expect(cellOf(job({ id: '3f9c2a', cell: 'deleted' }), cells)).toBe(1);
+  expect(cellOf(job({ id: '3f9c2a', cell: null }), cells)).toBe(1);
 });
 
 test.each([

@@ -17,6 +17,7 @@ export function job(said: Partial<JobSummary> & { id: string }): JobSummary {
     confirmed: 1002,
     trouble: null,
     notebook: '/work/train.ipynb',
+    cell: null,
     output_dir: null,
     output_path: null,
     ports: [],

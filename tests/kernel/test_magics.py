@@ -215,6 +215,25 @@ def test_a_job_is_its_record_where_nobody_looks(notebook: Notebook):
     assert "given" in outcome.shown[0]["text/html"]
 
 
+def test_a_job_tells_which_cell_submitted_it(notebook: Notebook):
+    notebook.run("import chutes_jupyter\nfrom chutes_jupyter.current import current_client")
+    notebook.run("%%chute_job train\nreturn 1", cell_id="defines")
+    notebook.run("by_call = train.submit(ack=True)", cell_id="calls")
+    notebook.run("by_line = %chute run train", cell_id="lines")
+    notebook.run("nobody = train.submit()")
+    asked = "[each.cell for each in current_client().store.list()]"
+    told = ast.literal_eval(notebook.run(asked).value)
+    assert told == [None, "lines", "calls"]
+    # And so does the worker, to a machine that knows nothing of it.
+    notebook.run(
+        "nobody.wait(); by_line.wait()\n"
+        "client = current_client()\n"
+        "client.store.remove([by_call.id, by_line.id, nobody.id])\n"
+        "chutes_jupyter.jobs(refresh=True)"
+    )
+    assert set(ast.literal_eval(notebook.run(asked).value)) == {None, "lines", "calls"}
+
+
 def test_unload_takes_the_magics_out_and_load_brings_them_back(notebook: Notebook):
     notebook.run("%unload_ext chutes_jupyter")
     assert "not found" in notebook.run("%chute jobs", fails=False).stderr.lower()

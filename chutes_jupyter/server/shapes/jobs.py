@@ -45,6 +45,9 @@ class JobSummary(Answer):
     confirmed: Moment | None = Field(description="When its worker last confirmed this.")
     trouble: str | None = Field(description="Why its worker can't be reached at present.")
     notebook: str | None
+    cell: str | None = Field(
+        description="The id of the notebook's cell that submitted it, where that is known."
+    )
     output_dir: str | None
     output_path: str | None = Field(
         description="The same as the server's file browser calls it, if it is below its root."

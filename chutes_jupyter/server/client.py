@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -198,7 +198,7 @@ class Api:
 
     # -- workers ----------------------------------------------------------------------
 
-    def workers(self, *, look: bool = False) -> Sequence[WorkerView]:
+    def workers(self, *, look: Literal["", "met", "all"] = "") -> Sequence[WorkerView]:
         """List the workers."""
         return self._ask(WorkersAnswer, "GET", "/workers", {"look": look}).workers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from chutes_jupyter.client.glance import gpu_pages
 from chutes_jupyter.commands.trust import unknown_key
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         WorkerTest,
     )
 
+#: Which workers are asked for their GPUs.
+Look = Literal["", "met", "all"]
+
 #: Fingerprints that are remembered as shown, of one worker.
 _MOST_SHOWN = 20
 
@@ -51,14 +54,15 @@ class WorkerDesk:
         #: Which fingerprints a person was shown, by worker: no other can be accepted.
         self._shown: dict[str, list[str]] = {}
 
-    async def list(self, *, look: bool) -> WorkersAnswer:
+    async def list(self, *, look: Look) -> WorkersAnswer:
         """Return all workers as they are known, or as they are where they are asked."""
         return await ask(self._list, look)
 
-    async def _list(self, look: bool) -> WorkersAnswer:
+    async def _list(self, look: Look) -> WorkersAnswer:
         client = current_client()
         workers = list(Workers.load())
-        pages = await gpu_pages(client, workers) if look else {}
+        asked = [each for each in workers if look == "all" or (look and _met(client, each))]
+        pages = await gpu_pages(client, asked) if asked else {}
         jobs = await self._feed.jobs()
         return WorkersAnswer(
             workers=[
@@ -164,6 +168,10 @@ def _wanted(wanted: WorkerRequest, old: Worker | None) -> Worker:
         env = {key: value.get_secret_value() for key, value in wanted.env.items()}
         said["env"] = {**(old.env if old is not None else {}), **env}
     return replace(old or Worker(name, wanted.host), **said)
+
+
+def _met(client: JobClient, worker: Worker) -> bool:
+    return worker.host is None or client.way_to(worker.name)[0].hello is not None
 
 
 def _view(client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: int) -> WorkerView:

@@ -54,6 +54,7 @@ export const terminalIcon = drawn(
   'M8 10.3h3.5'
 );
 export const resultIcon = drawn('result', 'M2.5 8.3l3.6 3.7 7.4-8');
+export const errorIcon = drawn('error', 'M8 2.2l6.2 11.3H1.8z', 'M8 6.4v3.4', 'M8 11.6v.1');
 export const removeIcon = drawn(
   'remove',
   'M2.8 4.2h10.4',

@@ -37,9 +37,12 @@ export function hasPage(port: { proto: string }): boolean {
   return port.proto === 'http' || port.proto === 'https';
 }
 
+/** The port that is declared for SSH, and that nothing listens on. */
+export const SSH_PORT = 2202;
+
 /** Whether one may go into a job by ssh. */
 export function hasDoor(job: JobSummary): boolean {
-  return job.live && job.ports.some(port => port.name === 'ssh');
+  return job.live && job.ports.some(port => port.port === SSH_PORT);
 }
 
 interface JobCommand {

@@ -84,7 +84,7 @@ export class PortView extends Widget {
 
   /** Open the page in a window of its own. */
   async openOutside(): Promise<void> {
-    // TabAnswer at once: after an answer browsers take it for an advertisement.
+    // At once: after an answer browsers take it for an advertisement.
     const opened = window.open('', '_blank');
     try {
       const url = await this.address();

@@ -136,6 +136,19 @@ class Stage:
         expect(sidebar).to_be_visible(timeout=WAIT)
         return sidebar
 
+    def widen(self, width: int) -> None:
+        """Drag the edge of the sidebar, until it is so many CSS pixels wide."""
+        handle = "#jp-main-split-panel > .lm-SplitPanel-handle:not(.lm-mod-hidden)"
+        edge = self.page.locator(handle).first.bounding_box()
+        now = self.page.locator("#chutes-sidebar").bounding_box()
+        assert edge
+        assert now
+        x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + width - now["width"], y, steps=4)
+        self.page.mouse.up()
+
     @property
     def origin(self) -> str:
         """Scheme, host and port of the server."""

@@ -122,6 +122,10 @@ class Api:
         """Cancel a job."""
         return self._ask(CancelAnswer, "POST", f"/jobs/{job}/cancel", body={"wait": wait})
 
+    def again(self, job: str) -> JobView:
+        """Run a job again as a new one."""
+        return self._ask(JobView, "POST", f"/jobs/{job}/again")
+
     def remove(self, job: str, *, outputs: bool = False) -> CleanAnswer:
         """Remove a job that has ended."""
         return self._ask(CleanAnswer, "DELETE", f"/jobs/{job}", {"outputs": outputs})

@@ -70,6 +70,7 @@ export const workerIcon = drawn(
   'M4.6 4.9h.1',
   'M4.6 11.1h.1'
 );
+export const againIcon = drawn('again', 'M12.6 5.4A5.2 5.2 0 1013.2 8', 'M13 2.4v3.2H9.8');
 export const reloadIcon = drawn('reload', 'M13 8a5 5 0 11-1.5-3.6', 'M13.3 2v3h-3');
 export const outsideIcon = drawn(
   'outside',

@@ -160,6 +160,13 @@ function jobCommands(desk: Desk): JobCommand[] {
       run: job => tabs.result(job)
     },
     {
+      id: CommandIDs.again,
+      label: trans.__('Run Again'),
+      caption: trans.__('Run it again as a new job, with the same data'),
+      icon: icons.againIcon,
+      run: job => again(desk, job)
+    },
+    {
       id: CommandIDs.remove,
       label: trans.__('Remove Job'),
       icon: icons.removeIcon,
@@ -197,6 +204,14 @@ async function cancel(desk: Desk, job: JobSummary): Promise<void> {
       'warning'
     );
   }
+}
+
+async function again(desk: Desk, job: JobSummary): Promise<void> {
+  const { api, model, trans } = desk;
+  const made = await api.post<JobView>(path('jobs', job.id, 'again'));
+  model.take(made);
+  model.choose(made.id);
+  say(trans.__('%1 runs again as %2.', job.label, made.label), 'success');
 }
 
 async function remove(desk: Desk, job: JobSummary): Promise<void> {

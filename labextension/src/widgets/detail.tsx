@@ -123,6 +123,14 @@ function Acts(props: Props & { job: JobSummary }): React.JSX.Element {
       ) : null}
       {job.live ? null : (
         <Act
+          icon={icons.againIcon}
+          label={trans.__('Again')}
+          title={trans.__('Run it again as a new job, with the same data')}
+          onClick={() => run(CommandIDs.again)}
+        />
+      )}
+      {job.live ? null : (
+        <Act
           icon={icons.removeIcon}
           label={trans.__('Remove')}
           onClick={() => run(CommandIDs.remove)}

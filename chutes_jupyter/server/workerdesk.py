@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chutes_jupyter.client import JobClient
     from chutes_jupyter.gpupages import GpuPage, GpuUse
     from chutes_jupyter.server.feed import Feed
+    from chutes_jupyter.server.shapes.jobs import JobSummary
     from chutes_jupyter.server.shapes.workers import (
         LoginAnswer,
         LoginRequest,
@@ -70,7 +71,7 @@ class WorkerDesk:
                     client,
                     worker,
                     pages.get(worker.name),
-                    sum(each.live and each.worker == worker.name for each in jobs),
+                    [each for each in jobs if each.live and each.worker == worker.name],
                 )
                 for worker in workers
             ]
@@ -86,7 +87,7 @@ class WorkerDesk:
         worker = _wanted(wanted, old)
         workers.add(worker)
         self._feed.rounds.soon(worker.name)
-        return _view(current_client(), worker, None, 0)
+        return _view(current_client(), worker, None, [])
 
     async def remove(self, name: str) -> Nothing:
         """Forget a worker."""
@@ -174,10 +175,14 @@ def _met(client: JobClient, worker: Worker) -> bool:
     return worker.host is None or client.way_to(worker.name)[0].hello is not None
 
 
-def _view(client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: int) -> WorkerView:
+def _view(
+    client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: Sequence[JobSummary]
+) -> WorkerView:
     trouble = page if isinstance(page, str) else None
     if page is None:
-        trouble = client.silent.get(worker.name)
+        # Who follows its jobs notices first that it is away.
+        told = (each.trouble for each in jobs if each.trouble)
+        trouble = client.silent.get(worker.name) or next(told, None)
     hello = client.way_to(worker.name)[0].hello
     reachable = False if trouble else True if hello is not None else None
     gpus: Sequence[GpuUse] | None = None
@@ -197,7 +202,7 @@ def _view(client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: i
         gpus=None if gpus is None else [_gpu(each) for each in gpus],
         waiting=waiting,
         version=hello.version if hello is not None else None,
-        jobs=jobs,
+        jobs=len(jobs),
     )
 
 

@@ -18,7 +18,7 @@ from chutes_jupyter.client.admission import admit, run_again
 from chutes_jupyter.client.joblog import JobLog
 from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
-from chutes_jupyter.client.views import MirrorView, PortView
+from chutes_jupyter.client.views import MirrorView, PortView, PortViews
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
 from chutes_jupyter.current import close_client, current_client
 from chutes_jupyter.errors import WaitTimeout
@@ -264,8 +264,32 @@ class Job(JobLog, JobReadings):
 
     @property
     def ports(self) -> dict[str, PortView]:
-        """Its ports by name."""
-        return {port.name: PortView(port, self._live, self._followed) for port in self._live.ports}
+        """Its ports by name: those that it declared, and those that `show_port` opened."""
+        return PortViews(self._live, self._followed)
+
+    def show_port(self, port: int) -> PortView:
+        """Open a port that it listens on without having declared it, as if that were http.
+
+        See `undeclared` for those that its worker found. Before each connection the worker looks
+        whether it is the job's own processes that listen there.
+
+        Parameters
+        ----------
+        port : int
+            Its number; of one that is declared this is the same as `ports`.
+
+        Raises
+        ------
+        SpecError
+            If no job can be reached there.
+        ForwardFailed
+            If none of the job's processes listens there, or it has ended.
+        WorkerError
+            If its worker can't be reached.
+        """
+        client = self._followed()
+        name = portal.call(client.show_port, self._live, port)
+        return self.ports[name]
 
     @property
     def ssh_command(self) -> str:

@@ -338,6 +338,11 @@ class JobClient:
         """Return the door of a port as it is; what it shows can be read from any thread."""
         return self._followers[live.id].doors.doors[name]
 
+    async def show_port(self, live: Live, number: int) -> str:
+        """Open a port that a job did not declare, and return its name; see `Doors.show`."""
+        self.follow(live, mirror=False)
+        return (await self._followers[live.id].show_port(number)).port.name
+
     async def open_at(self, live: Live, name: str, place: Place) -> AnyForward:
         """Open a port at one more place on this machine; see `Door.open_at`."""
         self.follow(live, mirror=False)

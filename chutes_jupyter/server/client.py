@@ -25,6 +25,7 @@ from chutes_jupyter.server.shapes.jobs import CancelAnswer, CleanAnswer, JobPage
 from chutes_jupyter.server.shapes.ports import (
     ClosedAnswer,
     ForwardView,
+    PortItem,
     PortsAnswer,
     SshAnswer,
     TabAnswer,
@@ -182,6 +183,10 @@ class Api:
     def ports(self, job: str) -> PortsAnswer:
         """List the ports of a job."""
         return self._ask(PortsAnswer, "GET", f"/jobs/{job}/ports")
+
+    def show_port(self, job: str, port: int) -> PortItem:
+        """Make a port reachable that a job listens on and did not declare."""
+        return self._ask(PortItem, "POST", f"/jobs/{job}/ports/{port}/show")
 
     def tab(
         self, job: str, port: str, browser_origin: str = "", kind: str | None = None

@@ -8,8 +8,8 @@ const NOTICES = 2;
 
 /** The line of the name, the state, the worker, the time, and Cancel. */
 export class Head {
-  /** @param {{cancel: () => void}} owner */
-  constructor(owner) {
+  /** @param {{cancel: () => void}} owner @param {HTMLElement} switches what stands before Cancel */
+  constructor(owner, switches) {
     this.sign = el("span", { class: "chutes-sign", "aria-hidden": "true" });
     this.word = el("span", { class: "chutes-word" });
     this.state = el("span", { class: "chutes-state", role: "status" }, this.sign, this.word);
@@ -23,7 +23,7 @@ export class Head {
     this.more.hidden = true;
     this.element = el("div", { class: "chutes-head" },
       el("div", { class: "chutes-line" }, this.state, this.label, this.where,
-        el("span", { class: "chutes-when" }, this.time, this.bar), this.cancel),
+        el("span", { class: "chutes-when" }, this.time, this.bar), switches, this.cancel),
       this.more);
     this.job = null;
     this.seen = 0;

@@ -11,6 +11,7 @@ import { Files } from "./files.js";
 import { Follower } from "./follow.js";
 import { Head, remarks } from "./head.js";
 import { LogView } from "./log.js";
+import { Notifier } from "./notify.js";
 import { Ports } from "./ports.js";
 import { Metrics, Progress } from "./progress.js";
 import { Results } from "./results.js";
@@ -35,6 +36,7 @@ export class PanelView {
     this.heard = performance.now();
     this.asked = "";
     this.complaint = "";
+    this.advice = "";
     this.pouring = false;
     const job = model.get("job");
     this.actions = new Actions(job.id, (message) => model.send(message), () => this.connected);
@@ -47,7 +49,11 @@ export class PanelView {
 
   build() {
     const complain = (text) => this.complain(text);
-    this.head = new Head({ cancel: () => this.cancel() });
+    this.notifier = new Notifier({
+      say: (text) => this.advise(text),
+      show: () => this.element.scrollIntoView({ block: "nearest" }),
+    });
+    this.head = new Head({ cancel: () => this.cancel() }, this.notifier.element);
     this.progress = new Progress();
     this.log = new LogView({
       load: (begin) => this.pourFrom({ earlier: begin }),
@@ -112,6 +118,7 @@ export class PanelView {
     clearInterval(this.timer);
     clearTimeout(this.leaving);
     this.follower?.stop();
+    this.notifier.close();
     this.log.close();
     this.pause();
   }
@@ -245,6 +252,7 @@ export class PanelView {
     const { job } = this;
     this.element.dataset.state = job.state;
     this.head.show(job);
+    this.notifier.take(job, TERMINAL.has(job.state));
     if (job.cancel_sent && !this.asked) this.asked = "sent";
     this.head.cancelling(this.asked);
     this.tellMore();
@@ -268,6 +276,7 @@ export class PanelView {
     } else if (silent > SILENCE && !job.over) {
       lines.unshift({ text: `No word from the kernel for ${Math.round(silent / 1000)} s.`, kind: "warning" });
     }
+    if (this.advice && !TERMINAL.has(job.state)) lines.push({ text: this.advice, kind: "warning" });
     if (this.complaint) lines.push({ text: this.complaint, kind: "fault" });
     this.head.tell(lines);
   }
@@ -341,6 +350,11 @@ export class PanelView {
 
   complain(text) {
     this.complaint = text;
+    this.tellMore();
+  }
+
+  advise(text) {
+    this.advice = text;
     this.tellMore();
   }
 

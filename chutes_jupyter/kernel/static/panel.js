@@ -6,7 +6,7 @@
  */
 import { Actions } from "./actions.js";
 import { Details } from "./details.js";
-import { el, saveAs, TERMINAL } from "./dom.js";
+import { el, keepFocus, keepKeys, saveAs, TERMINAL } from "./dom.js";
 import { Files } from "./files.js";
 import { Follower } from "./follow.js";
 import { Head, remarks } from "./head.js";
@@ -33,8 +33,12 @@ export class PanelView {
     this.id = Math.random().toString(36).slice(2);
     this.seen = false;
     this.connected = true;
-    this.heard = performance.now();
+    this.hear();
     this.asked = "";
+    /** What changed while nobody looked: shown when somebody does. */
+    this.stale = false;
+    /** @type {Map<number, any>} */
+    this.unseen = new Map();
     this.complaint = "";
     this.advice = "";
     this.pouring = false;
@@ -83,8 +87,10 @@ export class PanelView {
     const { model } = this;
     const on = (name, show) => model.on(`change:${name}`, () => {
       this.hear();
-      show();
+      if (this.seen) show();
+      else this.stale = true;
     });
+    model.on("change:job", () => this.showHead());
     on("job", () => this.showJob());
     on("ports", () => this.showPorts());
     on("files", () => this.showFiles());
@@ -105,8 +111,7 @@ export class PanelView {
     this.sight.observe(this.element);
     this.onPage = () => this.look();
     document.addEventListener("visibilitychange", this.onPage);
-    this.onKey = (event) => this.keepKeys(event);
-    window.addEventListener("keydown", this.onKey, true);
+    this.giveKeys = keepKeys(this.element);
     this.timer = setInterval(() => this.tick(), 1000);
   }
 
@@ -114,23 +119,13 @@ export class PanelView {
   close() {
     this.sight.disconnect();
     document.removeEventListener("visibilitychange", this.onPage);
-    window.removeEventListener("keydown", this.onKey, true);
+    this.giveKeys();
     clearInterval(this.timer);
     clearTimeout(this.leaving);
     this.follower?.stop();
     this.notifier.close();
     this.log.close();
     this.pause();
-  }
-
-  /**
-   * Keep single keys from Lab's commands (d d deletes a cell) while something in here has the
-   * focus; Ctrl+S and the like are Lab's. Lab listens at the document, after the window.
-   */
-  keepKeys(event) {
-    if (!this.element.contains(event.target)) return;
-    const single = !event.ctrlKey && !event.metaKey && !event.altKey;
-    this.element.toggleAttribute("data-lm-suppress-shortcuts", single);
   }
 
   // -- whether anybody looks -------------------------------------------------------------
@@ -148,6 +143,7 @@ export class PanelView {
       return;
     }
     this.seen = true;
+    if (this.stale) this.showAll();
     this.tick();
     this.pour();
     if (!this.told) {
@@ -218,12 +214,16 @@ export class PanelView {
 
   hear() {
     this.heard = performance.now();
+    this.heardAt = new Date();
   }
 
   take(message, buffers) {
     this.hear();
     if (message.re !== undefined) this.actions.answered(message);
-    else if (message.beat !== undefined) this.head.clock(message.elapsed);
+    else if (message.beat !== undefined) {
+      this.head.clock(message.elapsed);
+      this.tick();
+    }
     else if (message.view !== undefined && message.view !== this.id) return;
     else if (message.fault) this.complain(message.fault);
     else if (message.log) {
@@ -231,8 +231,9 @@ export class PanelView {
       if (message.log.stopped || message.log.over) this.pouring = false;
       this.log.push(message.log, bytes ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array());
     } else if (message.display) {
-      this.results.display(message.display);
-      this.showResults();
+      this.unseen.set(message.display.number, message.display);
+      this.stale = true;
+      if (this.seen) this.showDisplays();
     }
   }
 
@@ -241,18 +242,30 @@ export class PanelView {
   }
 
   showAll() {
+    this.stale = false;
+    this.showHead();
     this.showJob();
+    this.head.tick();
     this.showPorts();
     this.showFiles();
     this.showProgress();
     this.showUsage();
+    this.showDisplays();
+  }
+
+  /** Show and tell the state, also while nobody looks: it is rare, and may be waited for. */
+  showHead() {
+    const { job } = this;
+    this.element.dataset.state = job.state;
+    // Who stands on Cancel when it goes stands in the head then, which tells the end.
+    keepFocus(this.head.element, () => {
+      this.head.show(job);
+      this.notifier.take(job, TERMINAL.has(job.state));
+    });
   }
 
   showJob() {
     const { job } = this;
-    this.element.dataset.state = job.state;
-    this.head.show(job);
-    this.notifier.take(job, TERMINAL.has(job.state));
     if (job.cancel_sent && !this.asked) this.asked = "sent";
     this.head.cancelling(this.asked);
     this.tellMore();
@@ -261,20 +274,20 @@ export class PanelView {
     this.showResults();
     this.details.show(job);
     this.showPorts();
+    this.tick();
   }
 
   tellMore() {
     const { job } = this;
     const lines = remarks(job);
-    const silent = performance.now() - this.heard;
     if (!this.connected) {
       const by = this.follower ? " What is shown comes from the Jupyter server." : "";
       lines.unshift({
         text: `Disconnected: the kernel of this panel is gone.${by} chutes_jupyter.attach("${job.label}") in a cell shows the job again.`,
         kind: "warning",
       });
-    } else if (silent > SILENCE && !job.over) {
-      lines.unshift({ text: `No word from the kernel for ${Math.round(silent / 1000)} s.`, kind: "warning" });
+    } else if (performance.now() - this.heard > SILENCE && !job.over) {
+      lines.unshift({ text: `No word from the kernel since ${this.heardAt.toLocaleTimeString()}.`, kind: "warning" });
     }
     if (this.advice && !TERMINAL.has(job.state)) lines.push({ text: this.advice, kind: "warning" });
     if (this.complaint) lines.push({ text: this.complaint, kind: "fault" });
@@ -316,6 +329,12 @@ export class PanelView {
     this.tabs.update("usage", Boolean(word), "", word ? sparkline(word.values.slice(-24), { low: 0, high: 100, width: 36 }) : null);
     if (word) this.tabs.rename("usage", word.text);
     this.usage.show(samples);
+  }
+
+  showDisplays() {
+    for (const display of this.unseen.values()) this.results.display(display);
+    this.unseen.clear();
+    this.showResults();
   }
 
   showResults() {
@@ -393,6 +412,7 @@ export class PanelView {
       ended: view.ended, confirmed: view.confirmed, over: !view.live, gpus: view.gpus,
     };
     if (view.cancel_asked && !this.asked) this.asked = "sent";
+    this.showHead();
     this.showJob();
   }
 

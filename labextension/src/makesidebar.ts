@@ -48,7 +48,7 @@ export function makeSidebar(parts: Parts): Sidebar {
   const awake = new Wakefulness(
     feed,
     () => sidebar.isVisible || tabs.anyVisible,
-    () => settings.wishes.notify || settings.wishes.browser
+    () => Object.values(settings.wishes).includes(true)
   );
   sidebar.shown.connect((_, shown) => {
     details.awake = shown;

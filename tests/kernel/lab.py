@@ -99,18 +99,22 @@ def lab_env(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path, *options: str, python: str = sys.executable) -> Iterator[str]:
+def lab_server(
+    folder: Path, *options: str, python: str = sys.executable, sidebar: bool = True
+) -> Iterator[str]:
     """Start JupyterLab in a folder, with a home of its own; yield its address and token.
 
-    Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`.
+    Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`. Without `sidebar` our
+    extension of JupyterLab is off.
     """
     token = secrets.token_hex(16)
     home, env = folder / "home", lab_env(folder)
     runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
     (config / "labconfig").mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
+    off = ["@jupyterlab/apputils-extension:announcements", *([] if sidebar else ["chutes-jupyter"])]
     (config / "labconfig" / "page_config.json").write_text(
-        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+        json.dumps({"disabledExtensions": dict.fromkeys(off, True)})
     )
     command = [
         python, "-m", "jupyterlab", "--no-browser", "--allow-root",

@@ -226,7 +226,6 @@ function Undeclared(
   const name = String(port.port);
   return (
     <div className="jp-chutes-line jp-chutes-port">
-      <span className="jp-chutes-dot" aria-hidden="true" />
       <span
         className="jp-chutes-muted"
         title={
@@ -241,7 +240,6 @@ function Undeclared(
         {trans.__('%1 answers; show it?', name)}
       </span>
       <Act
-        icon={icons.portIcon}
         label={trans.__('Show')}
         name={trans.__('Show port %1 in a tab', name)}
         onClick={() =>

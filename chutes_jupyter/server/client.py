@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -123,6 +123,10 @@ class Api:
         """Cancel a job."""
         return self._ask(CancelAnswer, "POST", f"/jobs/{job}/cancel", body={"wait": wait})
 
+    def again(self, job: str) -> JobView:
+        """Run a job again as a new one."""
+        return self._ask(JobView, "POST", f"/jobs/{job}/again")
+
     def remove(self, job: str, *, outputs: bool = False) -> CleanAnswer:
         """Remove a job that has ended."""
         return self._ask(CleanAnswer, "DELETE", f"/jobs/{job}", {"outputs": outputs})
@@ -203,7 +207,7 @@ class Api:
 
     # -- workers ----------------------------------------------------------------------
 
-    def workers(self, *, look: bool = False) -> Sequence[WorkerView]:
+    def workers(self, *, look: Literal["", "met", "all"] = "") -> Sequence[WorkerView]:
         """List the workers."""
         return self._ask(WorkersAnswer, "GET", "/workers", {"look": look}).workers
 

@@ -17,7 +17,7 @@ import { Details } from './details';
 import { JobsFeed } from './feed';
 import { JobsModel } from './model';
 import { Navigator } from './navigate';
-import { notifyOfEnds } from './notify';
+import { EndNotifier } from './notify';
 import { Api } from './request';
 import { Settings } from './settings';
 import { makeSidebar } from './makesidebar';
@@ -80,7 +80,7 @@ const plugin: JupyterFrontEndPlugin<IChutes> = {
     });
     app.shell.add(sidebar, 'left', { rank: 650 });
     addPlaces({ app, sidebar, feed, palette, launcher, trans });
-    notifyOfEnds(model, commands, () => settings.wishes, trans);
+    new EndNotifier(commands, () => settings.wishes, trans).listen(model, () => feed.load());
     if (restorer) {
       restorer.add(sidebar, sidebar.id);
       tabs.restore(restorer);

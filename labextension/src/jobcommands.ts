@@ -38,6 +38,9 @@ export function hasPage(port: { proto: string }): boolean {
   return port.proto === 'http' || port.proto === 'https';
 }
 
+/** The port that is declared for SSH, and that nothing listens on. */
+export const SSH_PORT = 2202;
+
 /** Whether it is the number of a port, which a job did not declare: it has no other name. */
 export function isNumber(port: unknown): boolean {
   return typeof port === 'string' && /^\d+$/.test(port);
@@ -45,7 +48,7 @@ export function isNumber(port: unknown): boolean {
 
 /** Whether one may go into a job by ssh. */
 export function hasDoor(job: JobSummary): boolean {
-  return job.live && job.ports.some(port => port.name === 'ssh');
+  return job.live && job.ports.some(port => port.port === SSH_PORT);
 }
 
 interface JobCommand {
@@ -164,6 +167,13 @@ function jobCommands(desk: Desk): JobCommand[] {
       run: job => tabs.result(job)
     },
     {
+      id: CommandIDs.again,
+      label: trans.__('Run Again'),
+      caption: trans.__('Run it again as a new job, with the same data'),
+      icon: icons.againIcon,
+      run: job => again(desk, job)
+    },
+    {
       id: CommandIDs.remove,
       label: trans.__('Remove Job'),
       icon: icons.removeIcon,
@@ -201,6 +211,14 @@ async function cancel(desk: Desk, job: JobSummary): Promise<void> {
       'warning'
     );
   }
+}
+
+async function again(desk: Desk, job: JobSummary): Promise<void> {
+  const { api, model, trans } = desk;
+  const made = await api.post<JobView>(path('jobs', job.id, 'again'));
+  model.take(made);
+  model.choose(made.id);
+  say(trans.__('%1 runs again as %2.', job.label, made.label), 'success');
 }
 
 async function remove(desk: Desk, job: JobSummary): Promise<void> {

@@ -2,6 +2,15 @@ import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 
+import {
+  audible,
+  chime,
+  ENDED,
+  first,
+  lookedAt,
+  showWhenLookedAt,
+  TAKES
+} from '../../chutes_jupyter/kernel/static/ends.js';
 import type { JobSummary } from './api';
 import type { JobsModel } from './model';
 import { CommandIDs } from './tokens';
@@ -11,39 +20,88 @@ import { clock, elapsed, stateWord } from './words';
 export interface Wishes {
   /** Whether Lab says when a job ends. */
   notify: boolean;
-  /** Whether the browser says so, too, while the page is not looked at. */
+  /** Whether the browser says so, too, while no page of Lab is looked at. */
   browser: boolean;
+  /** Whether it can be heard. */
+  sound: boolean;
 }
 
-/** Say when a job ends, as far as the person wants it. */
-export function notifyOfEnds(
-  model: JobsModel,
-  commands: CommandRegistry,
-  wishes: () => Wishes,
-  trans: TranslationBundle
-): void {
-  model.ended.connect((_, job) => {
-    const { notify, browser } = wishes();
-    const text = endText(job, trans);
-    if (notify) {
-      Notification.emit(text, typeOf(job), {
-        autoClose: job.state === 'succeeded' ? 8000 : false,
-        actions: [
-          {
-            label: trans.__('Log'),
-            callback: () => void commands.execute(CommandIDs.log, { job: job.id })
-          },
-          {
-            label: trans.__('Result'),
-            callback: () => void commands.execute(CommandIDs.result, { job: job.id })
-          }
-        ]
-      });
+/** How a job ended. */
+export interface End {
+  id: string;
+  label: string;
+  state: string;
+  reason: string | null;
+  /** How long it ran, in seconds. */
+  elapsed: number | null;
+}
+
+/** Says when a job ends, as far as the person wants it, and each end once. */
+export class EndNotifier {
+  constructor(
+    private readonly commands: CommandRegistry,
+    private readonly wishes: () => Wishes,
+    private readonly trans: TranslationBundle
+  ) {}
+
+  /** Take the ends that the list of jobs sees, and those that panels in this page see first. */
+  listen(model: JobsModel, load: () => Promise<void>): void {
+    showWhenLookedAt();
+    model.ended.connect((_, job) => void this.tell(endOf(job)));
+    document.addEventListener(TAKES, event => event.preventDefault());
+    document.addEventListener(ENDED, event => {
+      event.preventDefault();
+      const end = (event as CustomEvent<End>).detail;
+      void this.tell(end);
+      if (model.find(end.id)?.live !== false) {
+        // Its buttons need the job as it is now. Where the server is away, they say so.
+        load().catch(() => undefined);
+      }
+    });
+  }
+
+  /** Say it, unless it was said. */
+  async tell(end: End): Promise<void> {
+    if (this.told.has(end.id)) {
+      return;
     }
-    if (browser && document.hidden && window.Notification?.permission === 'granted') {
-      new window.Notification(text, { tag: `chutes-${job.id}` });
+    this.told.add(end.id);
+    const { notify } = this.wishes();
+    const text = endText(end, this.trans);
+    // A page that nobody looks at leaves it to the one that somebody does look at.
+    const away = !(await lookedAt());
+    if (notify && (away || !document.hidden)) {
+      this.inLab(end, text);
     }
-  });
+    await this.outside(end, text, away);
+  }
+
+  /** Say it outside the page: once, however many pages there are. */
+  private async outside(end: End, text: string, away: boolean): Promise<void> {
+    const { browser, sound } = this.wishes();
+    if (sound && audible() && (await first('sound', end.id))) {
+      chime();
+    }
+    const allowed = window.Notification?.permission === 'granted';
+    if (browser && away && allowed && (await first('browser', end.id))) {
+      new window.Notification(text, { tag: `chutes-${end.id}` });
+    }
+  }
+
+  private inLab(end: End, text: string): void {
+    const { commands, trans } = this;
+    const run = (command: string) => (): void =>
+      void commands.execute(command, { job: end.id });
+    Notification.emit(text, typeOf(end.state), {
+      autoClose: end.state === 'succeeded' ? 8000 : false,
+      actions: [
+        { label: trans.__('Log'), callback: run(CommandIDs.log) },
+        { label: trans.__('Result'), callback: run(CommandIDs.result) }
+      ]
+    });
+  }
+
+  private readonly told = new Set<string>();
 }
 
 /** Ask the browser, once, whether it may say something. */
@@ -54,16 +112,20 @@ export async function askBrowser(): Promise<void> {
 }
 
 /** How a job ended, in a line. */
-export function endText(job: JobSummary, trans: TranslationBundle): string {
-  const ran = elapsed(job, 0);
-  const after = ran === null ? '' : trans.__(' after %1', clock(ran));
-  const why = job.reason ? ` — ${job.reason}` : '';
-  return `${job.label}: ${stateWord(job.state, trans)}${after}${why}`;
+export function endText(end: End, trans: TranslationBundle): string {
+  const after = end.elapsed === null ? '' : trans.__(' after %1', clock(end.elapsed));
+  const why = end.reason ? ` — ${end.reason}` : '';
+  return `${end.label}: ${stateWord(end.state, trans)}${after}${why}`;
 }
 
-function typeOf(job: JobSummary): Notification.TypeOptions {
-  if (job.state === 'succeeded') {
+function endOf(job: JobSummary): End {
+  const { id, label, state, reason } = job;
+  return { id, label, state, reason, elapsed: elapsed(job, 0) };
+}
+
+function typeOf(state: string): Notification.TypeOptions {
+  if (state === 'succeeded') {
     return 'success';
   }
-  return job.state === 'cancelled' ? 'info' : 'error';
+  return state === 'cancelled' ? 'info' : 'error';
 }

@@ -37,12 +37,16 @@ export class Settings {
     if (browser && !this._wishes.browser) {
       void askBrowser();
     }
-    this._wishes = { notify: read<boolean>('notify'), browser };
+    this._wishes = {
+      notify: read<boolean>('notify'),
+      browser,
+      sound: read<boolean>('sound')
+    };
     model.setGrouping(read<Grouping>('groupBy'));
     model.setFilter({ state: read<string>('show') });
     this._changed.emit();
   }
 
-  private _wishes: Wishes = { notify: true, browser: false };
+  private _wishes: Wishes = { notify: true, browser: false, sound: false };
   private _changed = new Signal<this, void>(this);
 }

@@ -99,18 +99,22 @@ def lab_env(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def lab_server(folder: Path, *options: str, python: str = sys.executable) -> Iterator[str]:
+def lab_server(
+    folder: Path, *options: str, python: str = sys.executable, sidebar: bool = True
+) -> Iterator[str]:
     """Start JupyterLab in a folder, with a home of its own; yield its address and token.
 
-    Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`.
+    Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`. Without `sidebar` our
+    extension of JupyterLab is off.
     """
     token = secrets.token_hex(16)
     home, env = folder / "home", lab_env(folder)
     runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
     (config / "labconfig").mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
+    off = ["@jupyterlab/apputils-extension:announcements", *([] if sidebar else ["chutes-jupyter"])]
     (config / "labconfig" / "page_config.json").write_text(
-        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+        json.dumps({"disabledExtensions": dict.fromkeys(off, True)})
     )
     command = [
         python, "-m", "jupyterlab", "--no-browser", "--allow-root",
@@ -162,9 +166,10 @@ def browser_page(*, scale: float = 1, width: int = 1200, height: int = 900) -> I
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
-            yield browser.new_page(
+            context = browser.new_context(
                 device_scale_factor=scale, viewport={"width": width, "height": height}
             )
+            yield context.new_page()
         finally:
             browser.close()
 

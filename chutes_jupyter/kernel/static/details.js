@@ -1,12 +1,12 @@
 /** Everything else that is known of a job, for who looks for it. */
-import { copyButton, el, plural, size } from "./dom.js";
+import { copyButton, el, fill, plural, size } from "./dom.js";
 
 /** The list of facts, and what went along with the job. */
 export class Details {
   constructor() {
     this.list = el("dl", { class: "chutes-facts" });
     this.sent = el("div", {});
-    this.element = el("div", { class: "chutes-pane chutes-details" }, this.list, this.sent);
+    this.element = el("div", { class: "chutes-pane chutes-details", tabindex: 0, role: "group", "aria-label": "Details" }, this.list, this.sent);
     this.key = "";
   }
 
@@ -28,14 +28,18 @@ export class Details {
       ["Attach", `chutes_jupyter.attach("${job.label}")`, true],
       ...(job.notices ?? []).map((text) => ["Note", text]),
     ];
-    this.list.replaceChildren(...facts.filter(([, text]) => text).flatMap(([name, text, copied]) => [
-      el("dt", {}, name),
-      el("dd", {}, copied ? el("code", {}, text) : text, copied ? copyButton(`Copy: ${name}`, () => text) : null),
-    ]));
+    fill(this.list, facts.filter(([, text]) => text).map(([name, text, copied], i) => ({
+      key: name === "Note" ? `${name} ${i}` : name, look: text,
+      make: () => el("div", { class: "chutes-fact" }, el("dt", {}, name),
+        el("dd", {}, copied ? el("code", {}, text) : text, copied ? copyButton(`Copy: ${name}`, () => text) : null)),
+    })));
     this.showSent(job.sent);
   }
 
   showSent(sent) {
+    const key = JSON.stringify(sent);
+    if (key === this.sentKey) return; // it stays open
+    this.sentKey = key;
     if (!sent?.count) {
       this.sent.replaceChildren();
       return;

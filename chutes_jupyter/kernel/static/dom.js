@@ -21,7 +21,7 @@ const SIGNS = {
   succeeded: "✓",
   failed: "✗",
   cancelled: "■",
-  timed_out: "⧖",
+  timed_out: "!",
   lost: "?",
 };
 
@@ -83,9 +83,112 @@ export function say(element, text) {
  * @returns {HTMLButtonElement}
  */
 export function button(text, title, act, kind = "") {
-  return /** @type {HTMLButtonElement} */ (el("button", {
-    type: "button", class: `chutes-button ${kind}`, title, "aria-label": title, onclick: act,
+  const made = /** @type {HTMLButtonElement} */ (el("button", {
+    type: "button", class: `chutes-button ${kind}`, title, "aria-label": title,
+    onclick: () => { if (!isOff(made)) act(); },
   }, text));
+  return made;
+}
+
+/**
+ * Switch a button off, or on again. It keeps the focus: a person at the keyboard would otherwise
+ * find themselves at the top of the page.
+ *
+ * @param {Element} made
+ * @param {boolean} off
+ */
+export function switchOff(made, off) {
+  if (off) made.setAttribute("aria-disabled", "true");
+  else made.removeAttribute("aria-disabled");
+}
+
+/** Return whether a button is off. */
+export function isOff(made) {
+  return made.getAttribute("aria-disabled") === "true";
+}
+
+/** What the keyboard can reach. */
+const CONTROLS = "a[href], button, input, select, summary, [tabindex]";
+
+function controls(parent) {
+  return [...parent.querySelectorAll(CONTROLS)].filter((each) => each.checkVisibility());
+}
+
+function nameOf(element) {
+  return element.getAttribute("aria-label") ?? element.textContent;
+}
+
+/**
+ * Change what is in an element, and leave the focus where it was: on the control of the same
+ * name, else on one near its place.
+ *
+ * @param {HTMLElement} parent
+ * @param {() => void} change
+ */
+export function keepFocus(parent, change) {
+  const page = /** @type {Document|ShadowRoot} */ (parent.getRootNode());
+  const active = page.activeElement;
+  if (!active || active === parent || !parent.contains(active)) {
+    change();
+    return;
+  }
+  const name = nameOf(active);
+  const place = controls(parent).indexOf(active);
+  change();
+  if (page.activeElement === active && active.checkVisibility()) return;
+  const left = controls(parent);
+  const next = left.find((each) => nameOf(each) === name) ?? left[Math.min(place, left.length - 1)];
+  if (!next) parent.tabIndex = -1;
+  (next ?? parent).focus({ preventScroll: true });
+}
+
+/** For each element that `fill` has filled, what stands in it. */
+const filled = new WeakMap();
+
+/**
+ * Fill an element with rows, of which only those are made that look other than before.
+ *
+ * @param {HTMLElement} parent
+ * @param {{key: string, look: any, make: () => HTMLElement}[]} rows `key`: what it is of; `look`:
+ *   what it shows
+ */
+export function fill(parent, rows) {
+  const before = filled.get(parent) ?? new Map();
+  const now = new Map();
+  for (const { key, look, make } of rows) {
+    const shown = JSON.stringify(look);
+    const old = before.get(key);
+    now.set(key, old?.shown === shown ? old : { shown, make });
+  }
+  keepFocus(parent, () => {
+    for (const [key, old] of before) if (now.get(key) !== old) old.element.remove();
+    let place = parent.firstElementChild;
+    for (const row of now.values()) {
+      row.element ??= row.make();
+      if (row.element === place) place = place.nextElementSibling;
+      else parent.insertBefore(row.element, place);
+    }
+  });
+  filled.set(parent, now);
+}
+
+/**
+ * Keep single keys from Lab's commands (d d deletes a cell) while something in an element has the
+ * focus; Ctrl+S and the like are Lab's. Lab listens at the document, after the window. What has
+ * the focus must carry the mark itself: some of Lab's commands are for it, whatever it is, and
+ * those are found before a mark above it.
+ *
+ * @param {Element} element
+ * @returns {() => void} what ends it
+ */
+export function keepKeys(element) {
+  const onKey = (event) => {
+    if (!element.contains(event.target)) return;
+    const single = !event.ctrlKey && !event.metaKey && !event.altKey;
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", single);
+  };
+  window.addEventListener("keydown", onKey, true);
+  return () => window.removeEventListener("keydown", onKey, true);
 }
 
 /**

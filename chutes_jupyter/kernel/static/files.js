@@ -1,7 +1,7 @@
 /**
  * The outputs of a job while they arrive: folders, sizes, where each is, and a look at one.
  */
-import { button, el, plural, say, size, span } from "./dom.js";
+import { button, el, fill, keepFocus, plural, say, size, span, switchOff } from "./dom.js";
 import { preview } from "./preview.js";
 
 const WHERE = {
@@ -27,6 +27,8 @@ export class Files {
     this.isOpen = false;
     this.timer = 0;
     this.path = null;
+    /** @type {Map<string, HTMLElement>} the links that were asked for */
+    this.downloads = new Map();
     this.crumbs = el("nav", { class: "chutes-crumbs", "aria-label": "Folder" });
     this.filter = /** @type {HTMLInputElement} */ (el("input", {
       type: "search", class: "chutes-search", placeholder: "Filter", "aria-label": "Filter files",
@@ -39,7 +41,7 @@ export class Files {
     this.empty = el("div", { class: "chutes-empty" }, "No files yet: what the job writes to its output folder comes here.");
     this.table = el("table", { class: "chutes-table chutes-files" },
       el("caption", { class: "chutes-hidden" }, "Files"), this.rows);
-    this.element = el("div", { class: "chutes-pane" },
+    this.element = el("div", { class: "chutes-pane", tabindex: -1 },
       el("div", { class: "chutes-over" }, this.crumbs, this.where, this.filter), this.empty, this.table, this.look);
   }
 
@@ -105,15 +107,22 @@ export class Files {
   }
 
   paint() {
+    keepFocus(this.element, () => this.paintAll());
+  }
+
+  paintAll() {
     const entries = this.all ?? this.files?.entries ?? [];
     const words = this.filter.value.toLowerCase();
     this.paintCrumbs();
-    const rows = words ? entries.filter((each) => each.path.toLowerCase().includes(words)).map((each) => this.row(each, each.path))
+    const rows = words ? entries.filter((each) => each.path.toLowerCase().includes(words)).map((each) => this.fileRow(each, each.path))
       : this.inFolder(entries);
     const shown = rows.slice(0, MOST_ROWS);
     const hidden = rows.length - shown.length + (this.all || words ? 0 : Math.max(0, (this.files?.count ?? 0) - entries.length));
-    if (hidden > 0) shown.push(el("tr", {}, el("td", { colspan: 5, class: "chutes-muted" }, `and ${plural(hidden, "more")}`.replace("mores", "more"))));
-    this.rows.replaceChildren(...shown);
+    if (hidden > 0) {
+      shown.push({ key: "", look: hidden, make: () => el("tr", {},
+        el("td", { colspan: 5, class: "chutes-muted" }, `and ${hidden.toLocaleString("en")} more`)) });
+    }
+    fill(this.rows, shown);
   }
 
   inFolder(entries) {
@@ -124,7 +133,7 @@ export class Files {
       if (!entry.path.startsWith(start)) continue;
       const rest = entry.path.slice(start.length);
       const slash = rest.indexOf("/");
-      if (slash < 0) files.push(this.row(entry, rest));
+      if (slash < 0) files.push(this.fileRow(entry, rest));
       else {
         const name = rest.slice(0, slash);
         const sum = folders.get(name) ?? { count: 0, size: 0 };
@@ -154,6 +163,18 @@ export class Files {
   }
 
   folderRow(path, name, sum) {
+    return { key: `${path}/`, look: sum, make: () => this.drawFolder(path, name, sum) };
+  }
+
+  /** Return a row that is drawn anew where anything in it has changed. */
+  fileRow(entry, name) {
+    const age = entry.modified ? `${span(Date.now() / 1000 - entry.modified)} ago` : "";
+    const { path, size: bytes, state, arrived } = entry;
+    const look = [name, bytes, state, arrived, age, path === this.open];
+    return { key: path, look, make: () => this.row(entry, name, age) };
+  }
+
+  drawFolder(path, name, sum) {
     return el("tr", {},
       el("td", { class: "chutes-path" }, button(`${name}/`, `Open the folder ${name}`, () => {
         this.folder = path;
@@ -163,14 +184,13 @@ export class Files {
       el("td", { class: "chutes-muted" }, plural(sum.count, "file")), el("td", {}), el("td", {}));
   }
 
-  row(entry, name) {
+  row(entry, name, age) {
     const [sign, word] = WHERE[entry.state] ?? ["·", entry.state];
     const part = entry.state === "arriving" && entry.size && entry.arrived
       ? ` ${Math.floor((100 * entry.arrived) / entry.size)} %` : "";
     const acts = el("td", { class: "chutes-acts" });
     if (entry.state !== "here") acts.append(this.fetchButton(entry));
-    this.addDownload(acts, entry);
-    const age = entry.modified ? `${span(Date.now() / 1000 - entry.modified)} ago` : "";
+    void this.addDownload(acts, entry);
     return el("tr", { dataset: { state: entry.state, open: String(entry.path === this.open) } },
       el("td", { class: "chutes-path" }, button(name, `Look at ${entry.path}`, () => this.toggle(entry), "chutes-link")),
       el("td", { class: "chutes-number" }, size(entry.size)),
@@ -181,7 +201,7 @@ export class Files {
 
   fetchButton(entry) {
     const made = button("Fetch", `Bring ${entry.path} here now`, async () => {
-      made.disabled = true;
+      switchOff(made, true);
       say(made, "Fetching…");
       try {
         const answer = await this.actions.fetch(entry.path, () => say(made, "After this cell"));
@@ -191,16 +211,25 @@ export class Files {
       } catch (error) {
         this.complain(error.message);
       }
+      say(made, "Fetch");
+      switchOff(made, false);
       this.paint();
     });
     return made;
   }
 
   async addDownload(cell, entry) {
+    const known = this.downloads.get(entry.path);
+    if (known) {
+      cell.append(known);
+      return;
+    }
     const address = await this.actions.address("/files/content", { path: entry.path, download: true });
     if (!address) return;
-    cell.append(el("a", { class: "chutes-button", href: address, download: entry.path.split("/").pop(),
-      title: `Download ${entry.path}` }, "Download"));
+    const link = el("a", { class: "chutes-button", href: address, download: entry.path.split("/").pop(),
+      title: `Download ${entry.path}`, "aria-label": `Download ${entry.path}` }, "Download");
+    this.downloads.set(entry.path, link);
+    cell.append(link);
   }
 
   async toggle(entry) {
@@ -225,9 +254,14 @@ export class Files {
   }
 
   close() {
+    const name = `Look at ${this.open}`;
+    const inside = this.look.contains(document.activeElement);
     this.open = "";
     this.look.hidden = true;
     this.look.replaceChildren();
     this.paint();
+    if (!inside) return;
+    const made = [...this.rows.querySelectorAll("button")].find((each) => each.getAttribute("aria-label") === name);
+    (made ?? this.element).focus({ preventScroll: true });
   }
 }

@@ -1,15 +1,15 @@
 /**
  * The top of a panel: one line for one glance, and a second one only when there is need.
  */
-import { button, clock, el, ENDING, plural, say, stateWord, TERMINAL } from "./dom.js";
+import { button, clock, el, ENDING, fill, plural, say, stateWord, switchOff, TERMINAL } from "./dom.js";
 
 /** So many notices stand in the head, the newest. */
 const NOTICES = 2;
 
 /** The line of the name, the state, the worker, the time, and Cancel. */
 export class Head {
-  /** @param {{cancel: () => void}} owner */
-  constructor(owner) {
+  /** @param {{cancel: () => void}} owner @param {HTMLElement} switches what stands before Cancel */
+  constructor(owner, switches) {
     this.sign = el("span", { class: "chutes-sign", "aria-hidden": "true" });
     this.word = el("span", { class: "chutes-word" });
     this.state = el("span", { class: "chutes-state", role: "status" }, this.sign, this.word);
@@ -20,28 +20,27 @@ export class Head {
     this.bar = el("span", { class: "chutes-timebar", "aria-hidden": "true" }, this.fill);
     this.cancel = button("Cancel", "Cancel the job", owner.cancel, "chutes-cancel");
     this.more = el("div", { class: "chutes-more", "aria-live": "polite" });
-    this.more.hidden = true;
     this.element = el("div", { class: "chutes-head" },
       el("div", { class: "chutes-line" }, this.state, this.label, this.where,
-        el("span", { class: "chutes-when" }, this.time, this.bar), this.cancel),
+        el("span", { class: "chutes-when" }, this.time, this.bar), switches, this.cancel),
       this.more);
     this.job = null;
-    this.seen = 0;
+    /** When its clock was told. */
+    this.told = 0;
   }
 
-  /** Show what is known of the job. */
+  /** Show what is known of the job, but for its clock: that is `tick`'s. */
   show(job) {
     this.job = job;
-    this.seen = performance.now();
+    this.told = performance.now();
     const { sign, word } = stateWord(job.state);
     this.element.dataset.state = job.state;
     say(this.sign, sign);
     say(this.word, job.state === "pending" && job.reason ? `pending: ${job.reason}` : word);
     say(this.label, job.label);
     say(this.where, job.gpus && !TERMINAL.has(job.state) ? `${job.worker} · ${job.gpus}` : job.worker);
-    this.where.title = this.where.textContent;
+    if (this.where.title !== this.where.textContent) this.where.title = this.where.textContent;
     this.cancel.hidden = TERMINAL.has(job.state);
-    this.tick();
   }
 
   /** Move the clock on; the kernel says only when something changes. */
@@ -49,7 +48,7 @@ export class Head {
     const job = this.job;
     if (!job) return;
     const moving = job.elapsed !== null && !TERMINAL.has(job.state);
-    const elapsed = moving ? job.elapsed + (performance.now() - this.seen) / 1000 : job.elapsed;
+    const elapsed = moving ? job.elapsed + (performance.now() - this.told) / 1000 : job.elapsed;
     const limited = job.timeout !== null && !TERMINAL.has(job.state);
     this.bar.hidden = !limited || elapsed === null;
     if (elapsed === null) say(this.time, limited ? `timeout ${clock(job.timeout)}` : "");
@@ -63,8 +62,7 @@ export class Head {
   clock(elapsed) {
     if (!this.job || elapsed === null) return;
     this.job = { ...this.job, elapsed };
-    this.seen = performance.now();
-    this.tick();
+    this.told = performance.now();
   }
 
   /**
@@ -77,7 +75,7 @@ export class Head {
     const words = { "": "Cancel", sent: "Cancel sent", after: "After this cell", gone: "Cancel" };
     const word = state === "cancelling" ? "Cancelling…" : words[how];
     say(this.cancel, word);
-    this.cancel.disabled = Boolean(how) || ENDING.has(state);
+    switchOff(this.cancel, Boolean(how) || ENDING.has(state));
     const title = how === "after" ? "The kernel is busy: it cancels the job when its cell ends"
       : `Cancel ${this.job?.label ?? "the job"}`;
     this.cancel.title = title;
@@ -85,18 +83,16 @@ export class Head {
   }
 
   /**
-   * Show the lines that there is need for.
+   * Show the lines that there is need for. Each is read out once, when it comes; one that counts
+   * is not read out at every count.
    *
-   * @param {{text: string, kind: "note"|"warning"|"fault"}[]} lines
+   * @param {{text: string, kind: "note"|"warning"|"fault", counts?: boolean}[]} lines
    */
   tell(lines) {
-    const said = lines.filter((each) => each.text);
-    const key = JSON.stringify(said);
-    if (key === this.told) return;
-    this.told = key;
-    this.more.hidden = !said.length;
-    this.more.replaceChildren(...said.map(({ text, kind }) =>
-      el("div", { class: `chutes-said chutes-${kind}` }, text)));
+    fill(this.more, lines.filter((each) => each.text).map(({ text, kind, counts }) => ({
+      key: text, look: kind,
+      make: () => el("div", { class: `chutes-said chutes-${kind}`, "aria-live": counts ? "off" : null }, text),
+    })));
   }
 }
 
@@ -105,7 +101,7 @@ export function remarks(job) {
   const lines = [{ text: job.trouble, kind: "warning" }];
   if (job.state === "collecting" || (TERMINAL.has(job.state) && job.arriving)) {
     const { files_done: done, files_total: total } = job.mirror;
-    if (total) lines.push({ text: `collecting ${done} of ${plural(total, "file")}`, kind: "note" });
+    if (total) lines.push({ text: `collecting ${done} of ${plural(total, "file")}`, kind: "note", counts: true });
   }
   lines.push({ text: job.carried, kind: "note" });
   // What a person should read: all of it is in the details.

@@ -5,7 +5,7 @@
  * asked for them anew every few seconds. Only the visible rows are in the page.
  */
 import { Actions } from "./actions.js";
-import { button, clock, el, ENDING, plural, say, stateWord, TERMINAL } from "./dom.js";
+import { button, clock, el, ENDING, keepFocus, keepKeys, plural, say, stateWord, switchOff, TERMINAL } from "./dom.js";
 
 const ROW = 28;
 const AHEAD = 8;
@@ -44,6 +44,7 @@ export class JobsView {
       this.refresh();
     });
     this.sight.observe(this.element);
+    this.giveKeys = keepKeys(this.element);
     this.timer = setInterval(() => this.refresh(), REFRESH);
     this.taken();
   }
@@ -51,6 +52,7 @@ export class JobsView {
   /** Let go of everything. */
   close() {
     this.sight.disconnect();
+    this.giveKeys();
     clearInterval(this.timer);
   }
 
@@ -122,9 +124,11 @@ export class JobsView {
     say(this.count, this.found.length === all ? plural(all, "job") : `${this.found.length.toLocaleString("en")} of ${plural(all, "job")}`);
     this.list.style.height = `${Math.max(1, Math.min(this.found.length, MOST_VISIBLE)) * ROW}px`;
     this.spacer.style.height = `${this.found.length * ROW}px`;
-    for (const row of this.shown.values()) row.remove();
-    this.shown.clear();
-    this.paint();
+    keepFocus(this.spacer, () => {
+      for (const row of this.shown.values()) row.remove();
+      this.shown.clear();
+      this.paint();
+    });
   }
 
   plan() {
@@ -184,13 +188,13 @@ export class JobsView {
         this.complain(`${job.label} is not cancelled: ${error.message}`);
       }
     });
-    made.disabled = this.asked.has(job.id);
+    switchOff(made, this.asked.has(job.id));
     return made;
   }
 
   say(job, made, word) {
     this.asked.set(job.id, word);
-    made.disabled = true;
+    switchOff(made, true);
     say(made, word);
   }
 

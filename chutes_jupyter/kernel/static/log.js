@@ -5,7 +5,7 @@
  * gives it. Rows have one height, long lines take several of them; everything is painted once
  * in an animation frame, and nothing while it can't be seen.
  */
-import { button, copy, el, plural, say } from "./dom.js";
+import { button, copy, el, isOff, plural, say, switchOff } from "./dom.js";
 import { Terminal } from "./terminal.js";
 
 const STDERR = 2;
@@ -424,6 +424,7 @@ export class LogView {
     this.following = false;
     this.anchor = this.begin;
     this.owner.load?.(this.begin);
+    this.view.focus({ preventScroll: true }); // the button goes
   }
 
   key(event) {
@@ -460,12 +461,12 @@ export class LogView {
 
   flash(made, text) {
     const before = made.textContent;
-    if (made.disabled) return;
-    made.disabled = true;
+    if (isOff(made)) return;
+    switchOff(made, true);
     made.textContent = text;
     setTimeout(() => {
       made.textContent = before;
-      made.disabled = false;
+      switchOff(made, false);
     }, 1500);
   }
 

@@ -6,11 +6,12 @@
  */
 import { Actions } from "./actions.js";
 import { Details } from "./details.js";
-import { el, saveAs, TERMINAL } from "./dom.js";
+import { el, keepFocus, keepKeys, saveAs, TERMINAL } from "./dom.js";
 import { Files } from "./files.js";
 import { Follower } from "./follow.js";
 import { Head, remarks } from "./head.js";
 import { LogView } from "./log.js";
+import { Notifier } from "./notify.js";
 import { Ports } from "./ports.js";
 import { Metrics, Progress } from "./progress.js";
 import { Results } from "./results.js";
@@ -32,9 +33,14 @@ export class PanelView {
     this.id = Math.random().toString(36).slice(2);
     this.seen = false;
     this.connected = true;
-    this.heard = performance.now();
+    this.hear();
     this.asked = "";
+    /** What changed while nobody looked: shown when somebody does. */
+    this.stale = false;
+    /** @type {Map<number, any>} */
+    this.unseen = new Map();
     this.complaint = "";
+    this.advice = "";
     this.pouring = false;
     const job = model.get("job");
     this.actions = new Actions(job.id, (message) => model.send(message), () => this.connected);
@@ -47,7 +53,11 @@ export class PanelView {
 
   build() {
     const complain = (text) => this.complain(text);
-    this.head = new Head({ cancel: () => this.cancel() });
+    this.notifier = new Notifier({
+      say: (text) => this.advise(text),
+      show: () => this.element.scrollIntoView({ block: "nearest" }),
+    });
+    this.head = new Head({ cancel: () => this.cancel() }, this.notifier.element);
     this.progress = new Progress();
     this.log = new LogView({
       load: (begin) => this.pourFrom({ earlier: begin }),
@@ -77,8 +87,10 @@ export class PanelView {
     const { model } = this;
     const on = (name, show) => model.on(`change:${name}`, () => {
       this.hear();
-      show();
+      if (this.seen) show();
+      else this.stale = true;
     });
+    model.on("change:job", () => this.showHead());
     on("job", () => this.showJob());
     on("ports", () => this.showPorts());
     on("undeclared", () => this.showPorts());
@@ -100,8 +112,7 @@ export class PanelView {
     this.sight.observe(this.element);
     this.onPage = () => this.look();
     document.addEventListener("visibilitychange", this.onPage);
-    this.onKey = (event) => this.keepKeys(event);
-    window.addEventListener("keydown", this.onKey, true);
+    this.giveKeys = keepKeys(this.element);
     this.timer = setInterval(() => this.tick(), 1000);
   }
 
@@ -109,22 +120,13 @@ export class PanelView {
   close() {
     this.sight.disconnect();
     document.removeEventListener("visibilitychange", this.onPage);
-    window.removeEventListener("keydown", this.onKey, true);
+    this.giveKeys();
     clearInterval(this.timer);
     clearTimeout(this.leaving);
     this.follower?.stop();
+    this.notifier.close();
     this.log.close();
     this.pause();
-  }
-
-  /**
-   * Keep single keys from Lab's commands (d d deletes a cell) while something in here has the
-   * focus; Ctrl+S and the like are Lab's. Lab listens at the document, after the window.
-   */
-  keepKeys(event) {
-    if (!this.element.contains(event.target)) return;
-    const single = !event.ctrlKey && !event.metaKey && !event.altKey;
-    this.element.toggleAttribute("data-lm-suppress-shortcuts", single);
   }
 
   // -- whether anybody looks -------------------------------------------------------------
@@ -142,6 +144,7 @@ export class PanelView {
       return;
     }
     this.seen = true;
+    if (this.stale) this.showAll();
     this.tick();
     this.pour();
     if (!this.told) {
@@ -212,12 +215,16 @@ export class PanelView {
 
   hear() {
     this.heard = performance.now();
+    this.heardAt = new Date();
   }
 
   take(message, buffers) {
     this.hear();
     if (message.re !== undefined) this.actions.answered(message);
-    else if (message.beat !== undefined) this.head.clock(message.elapsed);
+    else if (message.beat !== undefined) {
+      this.head.clock(message.elapsed);
+      this.tick();
+    }
     else if (message.view !== undefined && message.view !== this.id) return;
     else if (message.fault) this.complain(message.fault);
     else if (message.log) {
@@ -225,8 +232,9 @@ export class PanelView {
       if (message.log.stopped || message.log.over) this.pouring = false;
       this.log.push(message.log, bytes ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array());
     } else if (message.display) {
-      this.results.display(message.display);
-      this.showResults();
+      this.unseen.set(message.display.number, message.display);
+      this.stale = true;
+      if (this.seen) this.showDisplays();
     }
   }
 
@@ -235,17 +243,30 @@ export class PanelView {
   }
 
   showAll() {
+    this.stale = false;
+    this.showHead();
     this.showJob();
+    this.head.tick();
     this.showPorts();
     this.showFiles();
     this.showProgress();
     this.showUsage();
+    this.showDisplays();
+  }
+
+  /** Show and tell the state, also while nobody looks: it is rare, and may be waited for. */
+  showHead() {
+    const { job } = this;
+    this.element.dataset.state = job.state;
+    // Who stands on Cancel when it goes stands in the head then, which tells the end.
+    keepFocus(this.head.element, () => {
+      this.head.show(job);
+      this.notifier.take(job, TERMINAL.has(job.state));
+    });
   }
 
   showJob() {
     const { job } = this;
-    this.element.dataset.state = job.state;
-    this.head.show(job);
     if (job.cancel_sent && !this.asked) this.asked = "sent";
     this.head.cancelling(this.asked);
     this.tellMore();
@@ -254,21 +275,22 @@ export class PanelView {
     this.showResults();
     this.details.show(job);
     this.showPorts();
+    this.tick();
   }
 
   tellMore() {
     const { job } = this;
     const lines = remarks(job);
-    const silent = performance.now() - this.heard;
     if (!this.connected) {
       const by = this.follower ? " What is shown comes from the Jupyter server." : "";
       lines.unshift({
         text: `Disconnected: the kernel of this panel is gone.${by} chutes_jupyter.attach("${job.label}") in a cell shows the job again.`,
         kind: "warning",
       });
-    } else if (silent > SILENCE && !job.over) {
-      lines.unshift({ text: `No word from the kernel for ${Math.round(silent / 1000)} s.`, kind: "warning" });
+    } else if (performance.now() - this.heard > SILENCE && !job.over) {
+      lines.unshift({ text: `No word from the kernel since ${this.heardAt.toLocaleTimeString()}.`, kind: "warning" });
     }
+    if (this.advice && !TERMINAL.has(job.state)) lines.push({ text: this.advice, kind: "warning" });
     if (this.complaint) lines.push({ text: this.complaint, kind: "fault" });
     this.head.tell(lines);
   }
@@ -311,6 +333,12 @@ export class PanelView {
     this.usage.show(samples);
   }
 
+  showDisplays() {
+    for (const display of this.unseen.values()) this.results.display(display);
+    this.unseen.clear();
+    this.showResults();
+  }
+
   showResults() {
     this.tabs.update("results", this.results.count > 0, String(this.results.count));
   }
@@ -343,6 +371,11 @@ export class PanelView {
 
   complain(text) {
     this.complaint = text;
+    this.tellMore();
+  }
+
+  advise(text) {
+    this.advice = text;
     this.tellMore();
   }
 
@@ -381,6 +414,7 @@ export class PanelView {
       ended: view.ended, confirmed: view.confirmed, over: !view.live, gpus: view.gpus,
     };
     if (view.cancel_asked && !this.asked) this.asked = "sent";
+    this.showHead();
     this.showJob();
   }
 

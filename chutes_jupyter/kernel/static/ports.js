@@ -1,5 +1,5 @@
 /** The ports of a job: where each can be opened from here, or why it can't. */
-import { button, copyButton, el } from "./dom.js";
+import { button, copyButton, el, fill, keepFocus, switchOff } from "./dom.js";
 
 const WEB = /^https?:\/\//;
 
@@ -17,10 +17,13 @@ export class Ports {
 
   /** Show the ports as they are. */
   show(ports, undeclared, job) {
-    const offers = job.over ? [] : undeclared.map((port) => this.offer(port));
-    this.rows.replaceChildren(...ports.map((port) => this.row(port)), ...offers);
+    const offers = job.over ? [] : undeclared;
+    fill(this.rows, [
+      ...ports.map((port) => ({ key: port.name, look: port, make: () => this.row(port) })),
+      ...offers.map((port) => ({ key: `offer ${port}`, look: port, make: () => this.offer(port) })),
+    ]);
     if (job.ssh && !job.over && !this.door.firstChild) this.showDoor();
-    if (job.over) this.door.replaceChildren();
+    if (job.over && this.door.firstChild) this.door.replaceChildren();
   }
 
   row(port) {
@@ -80,14 +83,16 @@ export class Ports {
   showDoor() {
     const line = el("code", { class: "chutes-command" });
     const open = button("SSH command", "Show the command that opens a shell in the job", async () => {
-      open.disabled = true;
+      switchOff(open, true);
       try {
         const { command } = await this.actions.ssh(() => { open.textContent = "After this cell"; });
         line.textContent = command;
-        this.door.replaceChildren(line, copyButton("Copy the ssh command", () => command));
+        keepFocus(this.door, () => {
+          this.door.replaceChildren(line, copyButton("Copy the ssh command", () => command));
+        });
       } catch (error) {
         this.complain(error.message);
-        open.disabled = false;
+        switchOff(open, false);
         open.textContent = "SSH command";
       }
     });

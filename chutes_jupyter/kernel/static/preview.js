@@ -20,7 +20,7 @@ function shown(found, base) {
   if (found.kind === "notebook" && found.notebook) return notebook(found.notebook);
   const source = found.data ? `data:${found.media};base64,${found.data}` : found.content ? base + found.content : "";
   if (found.kind === "image" && source) return el("img", { src: source, alt: found.path });
-  if (found.kind === "audio" && source) return el("audio", { src: source, controls: true });
+  if (found.kind === "audio" && source) return el("audio", { src: source, controls: true, "aria-label": found.path });
   if (found.text !== null && found.text !== undefined) return el("pre", { class: "chutes-value" }, found.text);
   return el("div", { class: "chutes-empty" }, `No preview of this kind of file (${size(found.size)}).`);
 }

@@ -10,7 +10,7 @@ export class Progress {
   constructor() {
     this.what = el("span", { class: "chutes-doing" });
     this.fill = el("span", { class: "chutes-fill" });
-    this.bar = el("span", { class: "chutes-bar", role: "progressbar", "aria-label": "Progress" }, this.fill);
+    this.bar = el("span", { class: "chutes-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, this.fill);
     this.figures = el("span", { class: "chutes-muted chutes-figures" });
     this.metrics = el("span", { class: "chutes-metrics" });
     this.element = el("div", { class: "chutes-progress" }, this.what, this.bar, this.figures, this.metrics);
@@ -59,7 +59,7 @@ function figures({ done, total, rate, seconds_left: left, unit }, over) {
 /** All metrics as charts. */
 export class Metrics {
   constructor() {
-    this.element = el("div", { class: "chutes-pane chutes-charts" });
+    this.element = el("div", { class: "chutes-pane chutes-charts", tabindex: 0, role: "group", "aria-label": "Metrics" });
     this.key = "";
   }
 

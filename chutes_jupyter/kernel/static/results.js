@@ -4,7 +4,7 @@
  * Pictures and texts are shown as they are. HTML and SVG of a worker, which may be a stranger's,
  * are shown in a frame that has no origin, reaches no network, and can't leave its place.
  */
-import { copyButton, el } from "./dom.js";
+import { copyButton, el, keepFocus } from "./dom.js";
 import { Terminal } from "./terminal.js";
 import { LogView } from "./log.js";
 
@@ -28,7 +28,7 @@ export class Results {
     this.value = el("div", {});
     this.shown = el("div", { class: "chutes-displays" });
     this.empty = el("div", { class: "chutes-empty" }, "Nothing yet: what the job displays and returns comes here.");
-    this.element = el("div", { class: "chutes-pane chutes-results" }, this.empty, this.shown, this.value);
+    this.element = el("div", { class: "chutes-pane chutes-results", tabindex: 0, role: "group", "aria-label": "Results" }, this.empty, this.shown, this.value);
     /** @type {Map<number, HTMLElement>} */
     this.byNumber = new Map();
     this.key = "";
@@ -69,7 +69,7 @@ export class Results {
         copyButton("Copy what was returned", () => value)), el("pre", { class: "chutes-value" }, value));
     }
     if (withheld) parts.push(el("div", { class: "chutes-muted" }, withheld));
-    this.value.replaceChildren(...parts);
+    keepFocus(this.value, () => this.value.replaceChildren(...parts));
     this.empty.hidden = this.count > 0;
   }
 }

@@ -1,5 +1,5 @@
 /** One thing at a time: a row of tabs, and the body of the one that is open. */
-import { el, say } from "./dom.js";
+import { el, keepFocus, say } from "./dom.js";
 
 let number = 0;
 
@@ -11,7 +11,8 @@ export class Tabs {
     /** @type {Map<string, {tab: HTMLElement, body: HTMLElement, extra: HTMLElement}>} */
     this.all = new Map();
     this.open = "";
-    this.list = el("div", { class: "chutes-tabs", role: "tablist", onkeydown: (event) => this.key(event) });
+    this.last = "";
+    this.list = el("div", { class: "chutes-tabs", role: "tablist", "aria-label": "Parts of the job", onkeydown: (event) => this.key(event) });
     this.tools = el("div", { class: "chutes-aside" });
     this.bar = el("div", { class: "chutes-tabbar" }, this.list, this.tools);
     this.body = el("div", { class: "chutes-body" });
@@ -23,7 +24,7 @@ export class Tabs {
    *
    * @param {string} name
    * @param {string} text
-   * @param {HTMLElement} content
+   * @param {HTMLElement} content what the keyboard scrolls, unless it has a place of its own for that
    * @param {HTMLElement} [tools] what stands at the right while it is open
    */
   add(name, text, content, tools) {
@@ -33,19 +34,23 @@ export class Tabs {
     const extra = el("span", { class: "chutes-extra" });
     const tab = el("button", {
       type: "button", role: "tab", id, "aria-controls": `${id}-body`, class: "chutes-tab",
-      "aria-selected": "false", tabindex: this.all.size ? -1 : 0, onclick: () => this.choose(name),
+      "aria-selected": "false", tabindex: -1, onclick: () => this.choose(name),
     }, label, extra);
     const body = el("div", { role: "tabpanel", id: `${id}-body`, "aria-labelledby": id, class: "chutes-tabbody" }, content);
     body.hidden = true;
     this.list.append(tab);
     this.body.append(body);
     this.all.set(name, { tab, body, extra, label, tools, content });
+    this.stop();
   }
 
   /** Say what a tab has, and whether it is there at all. */
   update(name, shown, words = "", picture = null) {
     const { tab, extra } = this.all.get(name);
-    tab.hidden = !shown;
+    if (tab.hidden === shown) {
+      keepFocus(this.list, () => { tab.hidden = !shown; });
+      this.stop();
+    }
     if (picture) extra.replaceChildren(words ? `${words} ` : "", picture);
     else say(extra, words);
     if (!shown && this.open === name) this.choose(name);
@@ -61,10 +66,11 @@ export class Tabs {
     // What is below a panel does not jump when a shorter part is opened.
     const before = this.body.hidden ? 0 : this.body.offsetHeight;
     this.open = this.open === name ? "" : name;
+    this.last = name;
+    this.stop();
     for (const [each, { tab, body, tools }] of this.all) {
       const on = each === this.open;
       tab.setAttribute("aria-selected", String(on));
-      tab.tabIndex = on || (!this.open && each === name) ? 0 : -1;
       body.hidden = !on;
       if (tools && on) this.tools.replaceChildren(tools);
     }
@@ -82,8 +88,15 @@ export class Tabs {
     if (to === undefined || at < 0) return;
     event.preventDefault();
     const next = this.all.get(names[(to + names.length) % names.length]).tab;
-    for (const { tab } of this.all.values()) tab.tabIndex = -1;
-    next.tabIndex = 0;
+    this.stop(next);
     next.focus();
+  }
+
+  /** Let the Tab key stop at one tab: the open one, the last one that was, or the first. */
+  stop(tab) {
+    const there = (name) => this.all.has(name) && !this.all.get(name).tab.hidden;
+    const at = [this.open, this.last, ...this.all.keys()].find(there);
+    const stop = tab ?? this.all.get(at)?.tab;
+    for (const each of this.all.values()) each.tab.tabIndex = each.tab === stop ? 0 : -1;
   }
 }

@@ -23,7 +23,7 @@ function busiest(sample) {
 /** The lines of everything that is sampled. */
 export class Usage {
   constructor() {
-    this.element = el("div", { class: "chutes-pane chutes-usage" });
+    this.element = el("div", { class: "chutes-pane chutes-usage", tabindex: 0, role: "group", "aria-label": "Usage" });
   }
 
   show(samples) {

@@ -246,6 +246,9 @@ class Settings:
         The folder that takes the outputs of jobs, relative to the notebook's own folder.
     mirror_limit_gb : float
         A mirror past this size (10**9 bytes each) stops and asks; ``inf`` for no limit.
+    again_limit_gb : float
+        How much of what jobs were given is kept on this machine, so that they can be run again
+        (10**9 bytes each); 0 keeps nothing.
     log_limit : int or str
         How much of its log a job keeps, where it does not say so itself: bytes, a text like
         ``"2g"``, or ``"none"``.
@@ -253,6 +256,7 @@ class Settings:
 
     outputs: str = DEFAULT_OUTPUTS
     mirror_limit_gb: float = DEFAULT_MIRROR_LIMIT_GB
+    again_limit_gb: float = 1
     log_limit: int | str = "1g"
 
     def __post_init__(self) -> None:
@@ -261,6 +265,9 @@ class Settings:
         if not _is_positive(self.mirror_limit_gb):
             rule = "must be a number of gigabytes above 0, or inf"
             raise _wrong("mirror_limit_gb", self.mirror_limit_gb, rule, "10")
+        if self.again_limit_gb != 0 and not _is_positive(self.again_limit_gb):
+            rule = "must be a number of gigabytes from 0 on, or inf"
+            raise _wrong("again_limit_gb", self.again_limit_gb, rule, "1")
         try:
             check_log_limit(self.log_limit)
         except SpecError as error:
@@ -287,6 +294,11 @@ class Settings:
         if self.mirror_limit_gb == float("inf"):
             return None
         return int(self.mirror_limit_gb * 1e9)
+
+    @property
+    def again_limit(self) -> int:
+        """How many bytes of what jobs were given are kept."""
+        return int(min(self.again_limit_gb * 1e9, 2**62))
 
     @property
     def log_limit_bytes(self) -> int | None:

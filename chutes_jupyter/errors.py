@@ -20,6 +20,7 @@ ChuteError
 │   └── RequestRefused   the agent answered that it can't do this (carries its code)
 ├── ForwardFailed        a port of a job can't be opened on this machine
 ├── JobNotFound          no job has that id, or more than one begins with it
+├── NotKept              what a job was given is not here, so that it can't run again
 ├── JobError             a job ended without success
 │   ├── JobFailed        the function raised, its process died, or it could not start
 │   ├── JobCancelled     cancelled; `.value` holds what the function returned, if it did
@@ -59,6 +60,7 @@ __all__ = [
     "JobTimedOut",
     "LoginFailed",
     "LoginNeeded",
+    "NotKept",
     "OutputsError",
     "RequestRefused",
     "ResultError",
@@ -240,6 +242,10 @@ class ForwardFailed(ChuteError):
 
 class JobNotFound(ChuteError):
     """No job has that id, or more than one begins with it."""
+
+
+class NotKept(ChuteError):
+    """What a job was given is not on this machine, so that it can't be run again from here."""
 
 
 class JobError(ChuteError):

@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import replace
 from os import getpid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal, trusted
 from chutes_jupyter.client import Submission
-from chutes_jupyter.client.folders import output_folder
+from chutes_jupyter.client.admission import admit, run_again
 from chutes_jupyter.client.joblog import JobLog
 from chutes_jupyter.client.jobreadings import JobReadings
 from chutes_jupyter.client.outcome import decoded, outcome
-from chutes_jupyter.client.views import MirrorView, PortView
+from chutes_jupyter.client.views import MirrorView, PortView, PortViews
 from chutes_jupyter.client.words import describe, late, undelivered, unlisted
-from chutes_jupyter.config import Settings, Workers
 from chutes_jupyter.current import close_client, current_client
 from chutes_jupyter.errors import WaitTimeout
 from chutes_jupyter.needs import NOTHING, Needs
 from chutes_jupyter.own_classes import OwnClasses
-from chutes_jupyter.store import JobRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -234,6 +231,32 @@ class Job(JobLog, JobReadings):
                 raise WaitTimeout(unlisted(self._live, _FILES_PATIENCE, time.time()))
         return self._live.list_files()
 
+    def again(self, *, ack: bool = False) -> Job:
+        """Run it again as a new job: the same function and options, with the same data.
+
+        What it was given is kept on the machine that submitted it, so neither the notebook nor
+        its worker is needed for that. Its worker's interpreter and environment are those of today.
+
+        Parameters
+        ----------
+        ack : bool
+            As for `submit`: wait until the worker has the new job on its disk.
+
+        Raises
+        ------
+        NotKept
+            If what it was given is not on this machine: another one submitted it, it was too
+            large or is too long ago, or there was a secret in it.
+        UnknownWorker
+            If its worker is not there any more.
+        """
+        client = current_client()
+        job = Job(portal.call(run_again, client, self.record))
+        job._classes = self._classes
+        if ack:
+            portal.call(client.acknowledged, job._live)
+        return job
+
     @property
     def mirror(self) -> MirrorView:
         """How far its outputs are here."""
@@ -241,8 +264,32 @@ class Job(JobLog, JobReadings):
 
     @property
     def ports(self) -> dict[str, PortView]:
-        """Its ports by name."""
-        return {port.name: PortView(port, self._live, self._followed) for port in self._live.ports}
+        """Its ports by name: those that it declared, and those that `show_port` opened."""
+        return PortViews(self._live, self._followed)
+
+    def show_port(self, port: int) -> PortView:
+        """Open a port that it listens on without having declared it, as if that were http.
+
+        See `undeclared` for those that its worker found. Before each connection the worker looks
+        whether it is the job's own processes that listen there.
+
+        Parameters
+        ----------
+        port : int
+            Its number; of one that is declared this is the same as `ports`.
+
+        Raises
+        ------
+        SpecError
+            If no job can be reached there.
+        ForwardFailed
+            If none of the job's processes listens there, or it has ended.
+        WorkerError
+            If its worker can't be reached.
+        """
+        client = self._followed()
+        name = portal.call(client.show_port, self._live, port)
+        return self.ports[name]
 
     @property
     def ssh_command(self) -> str:
@@ -349,29 +396,11 @@ def submit(
     UnknownWorker
         If no worker has the name that the spec's options give.
     """
-    worker = Workers.load().get(spec.options.worker)
-    settings = Settings.load()
-    spec = replace(
-        spec,
-        python=spec.python or worker.python,
-        env={**worker.env, **spec.env},
-        default_log_limit=settings.log_limit_bytes,
+    submission, record, worker, settings = admit(
+        Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)
     )
-    record = JobRecord(
-        id=spec.id,
-        name=spec.name,
-        worker=worker.name,
-        created=spec.created,
-        notebook=spec.notebook,
-        cell=spec.cell,
-        ports=spec.to_json()["ports"],
-        timeout=spec.options.timeout,
-        upload=spec.options.upload,
-    )
-    record = replace(record, output_dir=str(output_folder(record, settings)))
     client = current_client()
     client.store.add(record)
-    submission = Submission(spec, payload, node_selector, tuple(notices), files or {}, needs, sent)
     job = Job(portal.call(client.submit, record, submission, worker, settings))
     job._classes = OwnClasses(namespace or {})
     if ack:

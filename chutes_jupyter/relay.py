@@ -273,13 +273,21 @@ class Relay:
 
     # -- streams ----------------------------------------------------------------------
 
-    async def open_stream(self, port: int) -> Stream:
+    async def open_stream(self, port: int, owner: str = "") -> Stream:
         """Open a TCP connection from the worker to a port of a job there.
+
+        Parameters
+        ----------
+        port : int
+            Where it leads.
+        owner : str
+            The id of a job whose own processes must listen there, as the worker looks at it for
+            this very connection. With `lanes.ONLY_ASK` behind it nothing more is done.
 
         Raises
         ------
         ConnectFailed
-            If nothing listens there.
+            If nothing listens there, or somebody else does.
         ConnectionLost
             If the relay can't be started, or broke meanwhile.
         """
@@ -289,7 +297,7 @@ class Relay:
         except TimeoutError:
             raise ConnectionLost("The worker can't be reached.") from None
         stream = self._streams.new(self._next_number(), port)
-        self._say(lanes.OPEN, stream.number, port)
+        self._say(lanes.OPEN, stream.number, port, owner.encode())
         try:
             await stream.opened()
         except BaseException:

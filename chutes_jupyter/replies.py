@@ -17,6 +17,7 @@ from chutes_jupyter.errors import AgentFailed
 from chutes_jupyter.harmless import harmless
 from chutes_jupyter.models import PORT_RANGE, SSH_PORT, TERMINAL, check_public_keys
 from chutes_jupyter.raised import RaisedList
+from chutes_jupyter.undeclared import ListenerList
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,6 +153,7 @@ class Event(_Reply):
     name: Word | None = None
     port: PortNumber | None = None
     ready: bool = False
+    ports: ListenerList = []
 
     def fault(self) -> str | None:
         """Return what a known type lacks, or None."""

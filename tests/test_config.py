@@ -312,6 +312,10 @@ def test_settings(file, tmp_path):
     file.write_text("[settings]\nmirror_limit_gb = inf\n")
     assert Settings.load().mirror_limit is None
     assert Settings.load().log_limit_bytes == 1024**3
+    assert Settings.load().again_limit == 10**9
+    for text, limit in (("0", 0), ("inf", 2**62)):
+        file.write_text(f"[settings]\nagain_limit_gb = {text}\n")
+        assert Settings.load().again_limit == limit
     for text, limit in (('"2g"', 2 * 1024**3), ("100_000", 100_000), ('"none"', None)):
         file.write_text(f"[settings]\nlog_limit = {text}\n")
         assert Settings.load().log_limit_bytes == limit
@@ -319,6 +323,7 @@ def test_settings(file, tmp_path):
 
 @pytest.mark.parametrize(
     "line", ["outputs = ''", "outputs = 3", "mirror_limit_gb = 0", "mirror_limit_gb = true",
+             "again_limit_gb = -1", "again_limit_gb = nan", "again_limit_gb = true",
              "mirror_limit_gb = '10'", "mirror_limit_gb = nan", "mirror_limit_gb = -1",
              "log_limit = 1", "log_limit = 'much'", "log_limit = true"],
 )  # fmt: skip

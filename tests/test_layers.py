@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "models",
         "raised",
+        "undeclared",
         "replies",
         "gpupages",
         "readings",

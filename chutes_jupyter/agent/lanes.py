@@ -22,10 +22,13 @@ CLOSE = 2
 TAKEN = 3
 #: From the agent: how many datagrams of a port it dropped since it last said so (`DROPS`).
 DROPPED = 4
-#: From the client: connect a stream to a port; then from the agent how that went.
+#: From the client: connect a stream to a port; with the id of a job only if its own processes
+#: listen there, whatever it declares, and with `ONLY_ASK` behind that without connecting. Then
+#: from the agent how that went.
 OPEN = 5
 OPENED = 6
 REFUSED = 7
+ONLY_ASK = "?"
 #: Both ways: bytes of a stream, their end, and how many the reader has taken (`ROOM_MADE`).
 DATA = 8
 END = 9

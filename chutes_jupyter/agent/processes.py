@@ -113,6 +113,38 @@ def descendants(pid: int) -> List[int]:
     return found
 
 
+def below(pid: int) -> List[int]:
+    """Return every process below that one, without looking at all of the machine's."""
+    found: List[int] = []
+    rest = [pid]
+    while rest:
+        children = _children(rest.pop())
+        if children is None:
+            return descendants(pid)  # a kernel that doesn't list them
+        found += children
+        rest += children
+    return found
+
+
+def _children(pid: int) -> Optional[List[int]]:
+    folder = "/proc/%d/task" % pid
+    found: List[int] = []
+    try:
+        threads = os.listdir(folder)
+    except OSError:  # it has ended
+        return found
+    for thread in threads:
+        try:
+            with open("%s/%s/children" % (folder, thread), "rb") as file:
+                found += map(int, file.read().split())
+        except FileNotFoundError:
+            if thread == str(pid) and os.path.exists(folder):
+                return None
+        except OSError:
+            continue
+    return found
+
+
 def is_below(pid: int, ancestor: int) -> bool:
     """Whether a process is another one or descends from it, as far as we may see."""
     for _ in range(_DEPTH):

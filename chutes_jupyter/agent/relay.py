@@ -22,19 +22,25 @@ _READ = 64 * 1024
 _LAST_WORDS = 1.0
 
 
-def main(_root: str, _agent_hash: str, umask: Optional[int] = None) -> int:  # noqa: ARG001
+def main(root: str, _agent_hash: str, umask: Optional[int] = None) -> int:  # noqa: ARG001
     """Relay on standard input and output until the input ends; see `lanes`."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return Relay().run()
+    return Relay(os.path.abspath(os.path.expanduser(root))).run()
 
 
 class Relay:
-    """Moves frames between the channel and the sockets."""
+    """Moves frames between the channel and the sockets.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    root : str
+        The agent's folder on this worker.
+    """
+
+    def __init__(self, root: str) -> None:
         self._outlet = Outlet()
         self._decoder = lanes.Decoder()
-        self._flows, self._streams = Flows(self._outlet), Streams(self._outlet)
+        self._flows, self._streams = Flows(self._outlet), Streams(self._outlet, root)
         self._taken = self._told = 0
         self._open = True
 
@@ -91,7 +97,7 @@ class Relay:
         if kind == lanes.DATAGRAM:
             self._flows.take(flow, port, body)
         elif kind == lanes.OPEN:
-            self._streams.open(flow, port)
+            self._streams.open(flow, port, body.decode("ascii", "replace"))
         elif flow in self._flows:
             if kind == lanes.CLOSE:
                 self._flows.close(flow)

@@ -8,9 +8,11 @@ import os
 import selectors
 import socket
 import struct
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, List, Optional
 
-from . import lanes
+from . import lanes, listening
+from .journal import JobDir, JournalError
+from .listening import Way
 
 if TYPE_CHECKING:
     from .outlet import Outlet
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 ROOM = 1024 * 1024
 #: Closing with a linger time of 0 sends a reset: nobody may take a part for the whole.
 _RESET = struct.pack("ii", 1, 0)
+#: Where a declared port is, whoever listens there.
+_DECLARED = Way("127.0.0.1", frozenset())
+_NOT_ITS_OWN = "no process of the job listens there"
 
 
 class _Stream:
@@ -26,6 +31,9 @@ class _Stream:
 
     def __init__(self, number: int, port: int, sock: socket.socket) -> None:
         self.number, self.port, self.sock = number, port, sock
+        #: Whose socket must have taken it, and by which way, where that is not just anybody's.
+        self.owner: Optional[JobDir] = None
+        self.way = _DECLARED
         self.connected = False
         #: Bytes for the job, and whether no more come.
         self.out = bytearray()
@@ -44,10 +52,12 @@ class Streams:
     ----------
     outlet : Outlet
         The channel to the client.
+    root : str
+        The agent's folder on this worker.
     """
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, outlet: Outlet, root: str) -> None:
+        self._outlet, self._root = outlet, root
         self._streams: Dict[int, _Stream] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -55,24 +65,46 @@ class Streams:
 
     # -- what the client says ---------------------------------------------------------
 
-    def open(self, number: int, port: int) -> None:
-        """Connect to a port of the job."""
+    def open(self, number: int, port: int, job: str = "") -> None:
+        """Connect to a port of a job; with its id only where its own processes listen."""
         if len(self._streams) >= lanes.MAX_STREAMS:
             self._refuse(number, "%d connections are open already" % lanes.MAX_STREAMS)
             return
-        try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        except OSError as error:
-            self._refuse(number, str(error.strerror))
-            return
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream = self._streams[number] = _Stream(number, port, sock)
-        code = sock.connect_ex(("127.0.0.1", port))
-        if code in (0, errno.EINPROGRESS):
-            self._refresh(stream)
+        owner = None
+        ways = [_DECLARED]
+        if job:
+            try:
+                owner = JobDir(self._root, job.rstrip(lanes.ONLY_ASK))
+                ways = listening.ways(owner, port)
+            except (JournalError, OSError, ValueError, KeyError, TypeError) as error:
+                self._refuse(number, "%s (%s)" % (_NOT_ITS_OWN, error))
+                return
+        if ways and job.endswith(lanes.ONLY_ASK):
+            self._outlet.send(lanes.OPENED, number)
         else:
-            self._fail_to_connect(stream, code)
+            self._connect(number, port, owner, ways)
+
+    def _connect(self, number: int, port: int, owner: Optional[JobDir], ways: List[Way]) -> None:
+        """Connect by the first of these ways that there is."""
+        reason = _NOT_ITS_OWN
+        for way in ways:
+            family = socket.AF_INET6 if ":" in way.host else socket.AF_INET
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:
+                reason = str(error.strerror)
+                continue
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            code = sock.connect_ex((way.host, port))
+            if code in (0, errno.EINPROGRESS):
+                stream = self._streams[number] = _Stream(number, port, sock)
+                stream.owner, stream.way = owner, way
+                self._refresh(stream)
+                return
+            sock.close()
+            reason = os.strerror(code)
+        self._refuse(number, reason)
 
     def take(self, number: int, data: bytes) -> None:
         """Pass bytes on to the job."""
@@ -121,14 +153,24 @@ class Streams:
     def _connected(self, stream: _Stream) -> None:
         code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._fail_to_connect(stream, code)
+            self._fail_to_connect(stream, os.strerror(code))
+            return
+        # Not a byte has passed so far, in either direction.
+        if stream.owner is not None and not self._is_owners(stream.owner, stream):
+            self._fail_to_connect(stream, _NOT_ITS_OWN)
             return
         stream.connected = True
         self._outlet.send(lanes.OPENED, stream.number)
         self._flush(stream)
 
-    def _fail_to_connect(self, stream: _Stream, code: int) -> None:
-        self._refuse(stream.number, os.strerror(code))
+    def _is_owners(self, owner: JobDir, stream: _Stream) -> bool:
+        try:
+            return listening.still(owner, stream.port, stream.way)
+        except (OSError, ValueError, KeyError, TypeError):  # the job is being removed
+            return False
+
+    def _fail_to_connect(self, stream: _Stream, reason: str) -> None:
+        self._refuse(stream.number, reason)
         self.close(stream.number)
 
     def _refuse(self, number: int, reason: str) -> None:

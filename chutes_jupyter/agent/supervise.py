@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import Any, Dict, Optional, Tuple
 
-from . import doors, endings, faults, guardian, processes, space, temporary
+from . import doors, endings, faults, guardian, listening, processes, space, temporary
 from .journal import EventWriter, JobDir, write_json
 from .ladder import EVENT, INTERRUPT, TERM, Ladder
 from .logs import STDERR, STDOUT, LogWriter, last_words, open_pipe
@@ -193,6 +193,7 @@ class Supervisor:
             os.close(fd)
         environment = {**os.environ, **(self._turn.environment if self._turn else {})}
         self._meter = Meter(self.job, pid, environment.get(VISIBLE))
+        self._ports = listening.Watch(pid, self.spec["ports"], self.events.write)
         for fd, stream in ((out_read, STDOUT), (err_read, STDERR)):
             self._pipes[fd] = stream
             self._selector.register(fd, selectors.EVENT_READ, self._on_pipe)
@@ -322,6 +323,7 @@ class Supervisor:
             return
         try:
             self._meter.take(now)
+            self._ports.look(now)
         except Exception:
             # In the agent's log: the job is worth more than this.
             traceback.print_exc()

@@ -123,7 +123,7 @@ def _processes(guardian: int) -> Tuple[float, int, List[int]]:
 
     Who has ended is in the time of who collected it, the guardian for orphans.
     """
-    pids = _below(guardian)
+    pids = processes.below(guardian)
     ticks = resident = 0
     for pid in [guardian, *pids]:
         fields = processes.stat(pid)
@@ -135,35 +135,3 @@ def _processes(guardian: int) -> Tuple[float, int, List[int]]:
             resident += int(fields[_RESIDENT])
     memory = resident * os.sysconf("SC_PAGE_SIZE") // _MIB
     return ticks / os.sysconf("SC_CLK_TCK"), memory, pids
-
-
-def _below(pid: int) -> List[int]:
-    """Return every process below that one, without looking at all of the machine's."""
-    found: List[int] = []
-    rest = [pid]
-    while rest:
-        children = _children(rest.pop())
-        if children is None:
-            return processes.descendants(pid)  # a kernel that doesn't list them
-        found += children
-        rest += children
-    return found
-
-
-def _children(pid: int) -> Optional[List[int]]:
-    folder = "/proc/%d/task" % pid
-    found: List[int] = []
-    try:
-        threads = os.listdir(folder)
-    except OSError:  # it has ended
-        return found
-    for thread in threads:
-        try:
-            with open("%s/%s/children" % (folder, thread), "rb") as file:
-                found += map(int, file.read().split())
-        except FileNotFoundError:
-            if thread == str(pid) and os.path.exists(folder):
-                return None
-        except OSError:
-            continue
-    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
+from chutes_jupyter.client import kept
 from chutes_jupyter.config import Workers
 from chutes_jupyter.errors import ChuteError, ConnectionLost
 from chutes_jupyter.mirror import MirrorFolder
@@ -194,6 +195,7 @@ class Cleaner:
                 folder.forget(files=self._outputs)
         if not self._dry:
             self._store.remove([record.id for record in records])
+            kept.forget(record.id for record in records)
 
 
 def _folder(record: JobRecord) -> MirrorFolder | None:

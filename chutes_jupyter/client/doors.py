@@ -14,9 +14,10 @@ from chutes_jupyter.errors import ConnectFailed, ForwardFailed, WorkerError
 from chutes_jupyter.models import SSH_PORT
 from chutes_jupyter.ports import Forward, url
 from chutes_jupyter.relay import Dropped, Lane
+from chutes_jupyter.undeclared import UndeclaredPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from chutes_jupyter.client.live import Live
     from chutes_jupyter.client.tunnels import Tunnels
@@ -161,7 +162,7 @@ class Door:
         pause = _FIRST_PAUSE
         while True:
             try:
-                stream = await self._tunnels.open_tcp(self.port.port)
+                stream = await self._connect()
             except ConnectFailed:
                 if self.ready or self.over:
                     raise
@@ -171,6 +172,11 @@ class Door:
                 if self.port.proto != "http":
                     self._answered()  # a web server is ready when it answers
                 return stream
+
+    async def _connect(self) -> Stream:
+        if isinstance(self.port, UndeclaredPort):
+            return await self._tunnels.open_own(self._live.id, self.port.port)
+        return await self._tunnels.open_tcp(self.port.port)
 
     def _answered(self) -> None:
         self._live.set(ready_ports=self._live.ready_ports | {self.port.name})
@@ -258,7 +264,8 @@ class Doors:
     """
 
     def __init__(self, live: Live, tunnels: Tunnels) -> None:
-        self._live = live
+        self._live, self._tunnels = live, tunnels
+        #: By name, those that were shown last.
         self.doors = {port.name: Door(port, live, tunnels) for port in live.ports}
         self._opening = asyncio.Lock()
 
@@ -271,24 +278,68 @@ class Doors:
 
     async def run(self) -> None:
         """Open the doors when the job runs, and close them when it has ended."""
-        live = self._live
-        if not self.doors:
+        live, declared = self._live, tuple(self.doors.values())
+        if not declared:
             return
         try:
             await live.until(lambda: live.started is not None or live.terminal)
             if not live.terminal:
                 await self.open()
                 live.tell()
-                await self._probe()
+                await self._probe(declared)
             await live.until(lambda: live.terminal)
         finally:
             await self.aclose()
             if live.terminal and any(port.port == SSH_PORT for port in live.ports):
                 await asyncio.to_thread(DoorFolder.of(live.id, live.label).forget_key)
 
-    async def _probe(self) -> None:
-        """Probe every door until all have answered, or the job has ended."""
-        probing = asyncio.ensure_future(self._probe_all())
+    async def show(self, number: int) -> Door:
+        """Return the door of a port that the job listens on and did not declare; `keep` opens it.
+
+        A declared one is given as it is.
+
+        Raises
+        ------
+        ForwardFailed
+            If no process of the job listens there, or the job has ended.
+        """
+        live = self._live
+        for door in self.doors.values():
+            if door.port.port == number and door.port.proto != "udp":
+                return door
+        port = UndeclaredPort.of(number)
+        if live.over:
+            raise ForwardFailed(f"{live.label} has ended: its ports are closed.")
+        if not live.acknowledged:
+            raise ForwardFailed(f"{live.label} is {live.state}: nothing listens there yet.")
+        fresh = Door(port, live, self._tunnels)
+        self._tunnels.enter(fresh)
+        try:
+            await self._tunnels.check_own(live.id, number)
+        except WorkerError as error:
+            await self._tunnels.leave(fresh)
+            if not isinstance(error, ConnectFailed):
+                raise
+            raise ForwardFailed(f"{number} of {live.label} can't be shown: {error}") from error
+        found = self.doors.setdefault(port.name, fresh)
+        live.set(shown=tuple(door.port for door in self.doors.values() if _is_shown(door)))
+        return found
+
+    async def keep(self, door: Door) -> None:
+        """Open a door that is shown, and close it when the job has ended."""
+        live = self._live
+        try:
+            async with self._opening:
+                await door.open()
+            live.tell()
+            await self._probe((door,))
+            await live.until(lambda: live.terminal)
+        finally:
+            await door.aclose()
+
+    async def _probe(self, doors: Iterable[Door]) -> None:
+        """Probe doors until all have answered, or the job has ended."""
+        probing = asyncio.ensure_future(self._probe_all(doors))
         ended = asyncio.ensure_future(self._live.until(lambda: self._live.terminal))
         try:
             await asyncio.wait([probing, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -297,12 +348,16 @@ class Doors:
                 task.cancel()
             await asyncio.gather(probing, ended, return_exceptions=True)
 
-    async def _probe_all(self) -> None:
+    async def _probe_all(self, doors: Iterable[Door]) -> None:
         async with asyncio.TaskGroup() as group:
-            for door in self.doors.values():
+            for door in doors:
                 group.create_task(door.probe())
 
     async def aclose(self) -> None:
         """Close every door."""
         for door in self.doors.values():
             await door.aclose()
+
+
+def _is_shown(door: Door) -> bool:
+    return isinstance(door.port, UndeclaredPort)

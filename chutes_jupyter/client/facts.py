@@ -88,6 +88,11 @@ class JobFacts:
         return self._live.reason
 
     @property
+    def undeclared(self) -> list[int]:
+        """Ports that it listens on and did not declare; `show_port` opens one."""
+        return [each.port for each in self._live.offered]
+
+    @property
     def gpus(self) -> str | None:
         """The GPUs that the worker gave it, in words: ``GPU 0 (1 x NVIDIA H100)``; or None."""
         return self._live.gpus

@@ -15,7 +15,7 @@ from chutes_jupyter.client.deliver import (
     Withdrawn,
     withdraw,
 )
-from chutes_jupyter.client.doors import Doors
+from chutes_jupyter.client.doors import Door, Doors
 from chutes_jupyter.client.logs import keep_tail
 from chutes_jupyter.client.outputs import JobOutputs
 from chutes_jupyter.client.readings import Reader
@@ -135,6 +135,13 @@ class Follower:
         self._reader.look()
         if not self._reader.over:
             self._spawn("readings", self._reader.run)
+
+    async def show_port(self, number: int) -> Door:
+        """Open a port that the job did not declare; see `Doors.show`."""
+        door = await self.doors.show(number)
+        if door.port in self.live.shown:
+            self._spawn(f"port {number}", lambda: self.doors.keep(door))
+        return door
 
     def start_mirror(self, *, again: bool = False, limit: int | None = None) -> None:
         """Bring the outputs.

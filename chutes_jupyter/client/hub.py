@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chutes_jupyter import doorway
+from chutes_jupyter.client import kept
 from chutes_jupyter.client.census import PATIENCE, Census
 from chutes_jupyter.client.entrance import open_door
 from chutes_jupyter.client.farewell import wait_for_words
@@ -75,6 +76,8 @@ class JobClient:
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="chutes mirror")
         #: The jobs that workers have and this version can't read, with the reason.
         self._unreadable: dict[str, str] = {}
+        #: What writes down what jobs were given.
+        self._keeping: set[asyncio.Task[None]] = set()
 
     # -- jobs -------------------------------------------------------------------------
 
@@ -84,7 +87,22 @@ class JobClient:
         """Take over a job that the store has just recorded; return at once."""
         follower = self._follower(record, self._session(worker), settings)
         follower.start(submission)
+        if settings.again_limit:
+            self._keep(follower.live, submission, settings.again_limit)
         return follower.live
+
+    def _keep(self, live: Live, submission: Submission, room: int) -> None:
+        """Keep what a job was given, while it goes to its worker."""
+
+        async def keep() -> None:
+            try:
+                await asyncio.to_thread(kept.keep, submission, room)
+            except OSError as error:
+                live.notice(f"it can't be run again from here: nothing was kept of it: {error}")
+
+        task = asyncio.ensure_future(keep())
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
 
     async def attach(self, text: str, *, mirror: bool = True) -> Live:
         """Return the job whose id or label begins with `text`, and follow it.
@@ -320,6 +338,11 @@ class JobClient:
         """Return the door of a port as it is; what it shows can be read from any thread."""
         return self._followers[live.id].doors.doors[name]
 
+    async def show_port(self, live: Live, number: int) -> str:
+        """Open a port that a job did not declare, and return its name; see `Doors.show`."""
+        self.follow(live, mirror=False)
+        return (await self._followers[live.id].show_port(number)).port.name
+
     async def open_at(self, live: Live, name: str, place: Place) -> AnyForward:
         """Open a port at one more place on this machine; see `Door.open_at`."""
         self.follow(live, mirror=False)
@@ -451,6 +474,7 @@ class JobClient:
         followers = list(self._followers.values())
         await asyncio.gather(*(follower.aclose() for follower in followers))
         await asyncio.gather(*(tunnels.aclose() for tunnels in self._tunnels.values()))
+        await asyncio.gather(*self._keeping)
         await self._records.flush()
         sessions = [session for pair in self._sessions.values() for session in pair]
         await asyncio.gather(*(session.aclose() for session in sessions))

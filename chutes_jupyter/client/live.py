@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from chutes_jupyter.preflight import Item
     from chutes_jupyter.replies import Event, RemoteError
+    from chutes_jupyter.undeclared import Listener
 
 _log = logging.getLogger(__name__)
 _MAX_NOTICES = 50
@@ -100,6 +101,9 @@ class Live:
         #: The files as the mirror sees them; made when asked for, since there may be many.
         self.list_files: Callable[[], list[FileView]] = list
         self.ready_ports: frozenset[str] = frozenset()
+        #: What it listens on without having declared it, and what of that somebody asked for here.
+        self.undeclared: tuple[Listener, ...] = ()
+        self.shown: tuple[Port, ...] = ()
         self.tail = b""
         self.readings = Readings(progress=record.progress)
         #: Whether its worker has told the readings, since we look.
@@ -117,6 +121,17 @@ class Live:
     def over(self) -> bool:
         """Whether nothing more will be learned of it here."""
         return self.terminal or self.broken is not None
+
+    @property
+    def reachable(self) -> tuple[Port, ...]:
+        """The ports that have a door here: those that it declared, and those that were shown."""
+        return (*self.ports, *self.shown)
+
+    @property
+    def offered(self) -> tuple[Listener, ...]:
+        """What it listens on and could be shown."""
+        known = {port.port for port in self.reachable if port.proto != "udp"}
+        return () if self.over else tuple(x for x in self.undeclared if x.port not in known)
 
     @property
     def acknowledged(self) -> bool:
@@ -221,6 +236,8 @@ class Live:
             # Only those that were declared: a worker could name others without end.
             named = {port.name for port in self.ports if port.name == event.name}
             self.ready_ports |= named
+        elif event.type == "listening":
+            self.undeclared = tuple(event.ports)
 
     def _apply_state(self, event: Event) -> None:
         if event.state == "running":

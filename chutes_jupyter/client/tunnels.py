@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.agent import lanes
 from chutes_jupyter.bootstrap import start_agent
 from chutes_jupyter.errors import ChuteError, ConnectFailed, ConnectionLost, ForwardingRefused
 from chutes_jupyter.relay import Relay
@@ -72,6 +73,25 @@ class Tunnels:
                 self._refused = connection, refusal
                 return stream
         return await self._relayed(port, self._refused[1])
+
+    async def open_own(self, job: str, port: int) -> Stream:
+        """Connect to a port on the worker if a job's own processes listen there.
+
+        Always by the relay: only who makes the connection can know whose socket took it. The
+        worker's sshd would lead to whatever listens there by then, another user's service, too.
+
+        Raises
+        ------
+        ConnectFailed
+            If they don't.
+        ConnectionLost
+            If the worker can't be reached, or the connection to it broke.
+        """
+        return await self.relay.open_stream(port, job)
+
+    async def check_own(self, job: str, port: int) -> None:
+        """Look whether `open_own` would connect, without doing so; raises the same."""
+        await (await self.relay.open_stream(port, job + lanes.ONLY_ASK)).aclose()
 
     async def _relayed(self, port: int, why: ConnectFailed) -> Stream:
         try:

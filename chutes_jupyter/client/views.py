@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from chutes_jupyter import portal
 from chutes_jupyter.client.words import closed
@@ -236,6 +236,29 @@ class PortView:
         if any(dropped):
             found += f", dropped {dropped.up} up and {dropped.down} down"
         return f"<port {self.name}: {self.port}/{self.proto}{found}>"
+
+
+class PortViews(dict[str, PortView]):
+    """The ports of a job by name.
+
+    Parameters
+    ----------
+    live : Live
+        The job.
+    followed : callable
+        Returns the client, which follows the job from then on.
+    """
+
+    def __init__(self, live: Live, followed: Followed) -> None:
+        super().__init__((port.name, PortView(port, live, followed)) for port in live.reachable)
+        self._live = live
+
+    def __missing__(self, name: object) -> NoReturn:
+        label, known = self._live.label, ", ".join(self) or "none"
+        said = f"{label} declares no port {name}; it has: {known}."
+        if str(name) in [str(each.port) for each in self._live.offered]:
+            said += f" But it listens there: job.show_port({name}) opens it."
+        raise KeyError(said)
 
 
 class OpenForward:

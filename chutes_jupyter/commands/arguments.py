@@ -57,6 +57,7 @@ def build_parser(prog: str, *, notebook: bool) -> Parser:
     parser = Parser(prog=prog, description="Run jobs on workers, and see to those that run.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_run(verbs, notebook=notebook)
+    _add_again(verbs)
     _add_check(verbs, notebook=notebook)
     _add_jobs(verbs)
     _add_logs(verbs)
@@ -99,6 +100,20 @@ def _add_run(verbs: Any, *, notebook: bool) -> None:
         "--wait", action="store_true", help="print its log until it ends; fail if it fails"
     )
     add_names(parser)
+
+
+def _add_again(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "again",
+        help="run a job again",
+        description="Run a job again as a new one: the same function and options, with the same "
+        "data. What it was given is kept on the machine that submitted it (see again_limit_gb), "
+        "but for one that was given a secret.",
+    )
+    _add_job(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="print its log until it ends; fail if it fails"
+    )
 
 
 def _add_function(parser: argparse.ArgumentParser, *, notebook: bool) -> None:

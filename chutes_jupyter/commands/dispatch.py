@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _VERBS: dict[str, Verb] = {
     "run": jobs.run,
+    "again": jobs.again,
     "check": jobs.check,
     "jobs": jobs.show_jobs,
     "logs": jobs.show_logs,

@@ -52,6 +52,8 @@ def _open(arguments: argparse.Namespace, job: Job, port: PortView, here: Surroun
 
 
 def _port(job: Job, name: str) -> PortView:
+    if name not in job.ports and name.isdecimal():
+        return job.show_port(int(name))
     if name not in job.ports:
         known = ", ".join(job.ports) or "none"
         raise UsageError(f"{name}: {job.label} has no port of that name; it has: {known}")

@@ -1,4 +1,4 @@
-"""`run`, `jobs`, `logs`, `cancel` and `files`."""
+"""`run`, `again`, `jobs`, `logs`, `cancel` and `files`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,19 @@ def run(arguments: argparse.Namespace, here: Surroundings) -> Job:
     if changes:
         function = function.options(**changes)
     # A terminal's process ends now: the worker must have the job before it does.
-    job = function.submit(data, ack=not here.in_notebook)
+    return _see_to(function.submit(data, ack=not here.in_notebook), arguments, here)
+
+
+def again(arguments: argparse.Namespace, here: Surroundings) -> Job:
+    """Run a job again as a new one; with --wait print its log, and fail if it fails."""
+    from chutes_jupyter.job import attach
+
+    job = attach(arguments.job, mirror=False)
+    return _see_to(job.again(ack=not here.in_notebook), arguments, here)
+
+
+def _see_to(job: Job, arguments: argparse.Namespace, here: Surroundings) -> Job:
+    """Say what became of a job that was just submitted, as far as that is asked for."""
     if here.submitted:
         here.submitted(job)
     if here.in_notebook and not arguments.wait:

@@ -113,7 +113,7 @@ class ChuteMagics(Magics):
             from chutes_jupyter.kernel.jobtable import JobTable
 
             return JobTable().show()
-        wait = words[0] == "run" and "--wait" in words
+        wait = words[0] in ("run", "again") and "--wait" in words
         return self._execute(words, submitted=self._submitted(wait=wait))
 
     @property

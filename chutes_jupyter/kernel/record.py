@@ -34,7 +34,7 @@ _SIGNS = {
     "succeeded": ("✓", "#2e7d32"),
     "failed": ("✗", "#c62828"),
     "cancelled": ("■", "#666"),
-    "timed_out": ("⧖", "#b35c00"),
+    "timed_out": ("!", "#b35c00"),
     "lost": ("?", "#c62828"),
 }
 #: In a reopened notebook the panel's place says that its model was not found: the record tells

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,7 @@ from chutes_jupyter.server.shapes.jobs import CancelAnswer, CleanAnswer, JobPage
 from chutes_jupyter.server.shapes.ports import (
     ClosedAnswer,
     ForwardView,
+    PortItem,
     PortsAnswer,
     SshAnswer,
     TabAnswer,
@@ -122,6 +123,10 @@ class Api:
         """Cancel a job."""
         return self._ask(CancelAnswer, "POST", f"/jobs/{job}/cancel", body={"wait": wait})
 
+    def again(self, job: str) -> JobView:
+        """Run a job again as a new one."""
+        return self._ask(JobView, "POST", f"/jobs/{job}/again")
+
     def remove(self, job: str, *, outputs: bool = False) -> CleanAnswer:
         """Remove a job that has ended."""
         return self._ask(CleanAnswer, "DELETE", f"/jobs/{job}", {"outputs": outputs})
@@ -179,6 +184,10 @@ class Api:
         """List the ports of a job."""
         return self._ask(PortsAnswer, "GET", f"/jobs/{job}/ports")
 
+    def show_port(self, job: str, port: int) -> PortItem:
+        """Make a port reachable that a job listens on and did not declare."""
+        return self._ask(PortItem, "POST", f"/jobs/{job}/ports/{port}/show")
+
     def tab(
         self, job: str, port: str, browser_origin: str = "", kind: str | None = None
     ) -> TabAnswer:
@@ -198,7 +207,7 @@ class Api:
 
     # -- workers ----------------------------------------------------------------------
 
-    def workers(self, *, look: bool = False) -> Sequence[WorkerView]:
+    def workers(self, *, look: Literal["", "met", "all"] = "") -> Sequence[WorkerView]:
         """List the workers."""
         return self._ask(WorkersAnswer, "GET", "/workers", {"look": look}).workers
 

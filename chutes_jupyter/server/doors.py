@@ -9,19 +9,53 @@ from chutes_jupyter.models import SSH_PORT
 from chutes_jupyter.places import Place
 from chutes_jupyter.ports import url
 from chutes_jupyter.server.problems import ApiError
-from chutes_jupyter.server.shapes.ports import ClosedAnswer, ForwardView, PortItem, PortsAnswer
+from chutes_jupyter.server.shapes.ports import (
+    ClosedAnswer,
+    ForwardView,
+    PortItem,
+    PortsAnswer,
+    UndeclaredItem,
+)
 
 if TYPE_CHECKING:
+    from chutes_jupyter.client import Live
     from chutes_jupyter.client.doors import AnyForward, Door
     from chutes_jupyter.server.cases import Case
     from chutes_jupyter.server.shapes.ports import ForwardRequest
 
 
+#: No number of a port is longer.
+_DIGITS = 5
+#: How long the worker may take to look who listens, in seconds: a relay is started for it.
+_SHOWING = 30.0
+
+
 async def ports(case: Case, tabs: bool) -> PortsAnswer:
     """List the ports of a job."""
     live = case.live
-    doors = [case.client.port_door(live, port.name) for port in live.ports]
-    return PortsAnswer(ports=[_item(door, tabs) for door in doors], trouble=live.trouble)
+    doors = [case.client.port_door(live, port.name) for port in live.reachable]
+    return PortsAnswer(
+        ports=[_item(door, tabs) for door in doors],
+        undeclared=offered(live),
+        trouble=live.trouble,
+    )
+
+
+async def show(case: Case, number: str, tabs: bool) -> PortItem:
+    """Open a port that a job listens on and did not declare."""
+    if not (number.isdecimal() and len(number) <= _DIGITS):
+        check(case, number)
+        return _item(case.client.port_door(case.live, number), tabs)
+    name = await case.within(case.client.show_port(case.live, int(number)), _SHOWING)
+    return _item(case.client.port_door(case.live, name), tabs)
+
+
+def offered(live: Live) -> list[UndeclaredItem]:
+    """Return what a job listens on and could be shown."""
+    return [
+        UndeclaredItem(port=each.port, address="any" if each.everywhere else "loopback")
+        for each in live.offered
+    ]
 
 
 async def forward(case: Case, name: str, wanted: ForwardRequest) -> ForwardView:
@@ -49,13 +83,14 @@ def check(case: Case, name: str) -> None:
     ApiError
         If it has none of that name.
     """
-    names = [port.name for port in case.live.ports]
+    names = [port.name for port in case.live.reachable]
     if name not in names:
         raise ApiError(
             HTTPStatus.NOT_FOUND,
             "port_not_found",
             f"{case.live.label} declares no port {name!r}; it has: {', '.join(names) or 'none'}.",
-            "Only ports that a job declares can be reached: see GET /jobs/{job}/ports.",
+            "Only ports that a job declares can be reached, and those that its processes listen on "
+            "once they were shown: see GET /jobs/{job}/ports.",
         )
 
 

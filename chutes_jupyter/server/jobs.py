@@ -70,6 +70,21 @@ class CancelHandler(Handler):
         return await self.service.cancel(job, body.wait)
 
 
+class AgainHandler(Handler):
+    """Running a job again."""
+
+    path = "/jobs/{job}/again"
+
+    @operation(answer=JobView)
+    async def post(self, job: str) -> JobView:
+        """Run a job again as a new one, and return that: the same function, options and data.
+
+        What it was given is kept on the machine that submitted it. Where it is not kept
+        (`not_kept`), the message says why: there was a secret in it, or it was too large.
+        """
+        return await self.service.with_job(job, verbs.again)
+
+
 class EventsHandler(Handler):
     """What a job's worker told of it."""
 
@@ -139,6 +154,7 @@ HANDLERS: tuple[type[Handler], ...] = (
     JobsHandler,
     JobHandler,
     CancelHandler,
+    AgainHandler,
     EventsHandler,
     ResultHandler,
     ReadingsHandler,

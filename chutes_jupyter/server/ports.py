@@ -9,6 +9,7 @@ from chutes_jupyter.server.shapes.ports import (
     ClosedAnswer,
     ForwardRequest,
     ForwardView,
+    PortItem,
     PortsAnswer,
     TabAnswer,
     TabRequest,
@@ -24,6 +25,21 @@ class PortsHandler(Handler):
     async def get(self, job: str) -> PortsAnswer:
         """List the ports of a job, and which of them answer."""
         return await self.service.with_job(job, doors.ports, self.service.tabs is not None)
+
+
+class ShowHandler(Handler):
+    """A port that a job listens on and did not declare."""
+
+    path = "/jobs/{job}/ports/{port}/show"
+
+    @operation(answer=PortItem)
+    async def post(self, job: str, port: str) -> PortItem:
+        """Make such a port reachable, by its number, as if it were declared as `http`.
+
+        The worker looks whether the job's own processes listen there: now, and for every
+        connection. It is shown until the job ends, or this server does.
+        """
+        return await self.service.with_job(job, doors.show, port, self.service.tabs is not None)
 
 
 class TabHandler(Handler):
@@ -59,4 +75,4 @@ class ForwardsHandler(Handler):
         return await self.service.with_job(job, doors.close, port)
 
 
-HANDLERS: tuple[type[Handler], ...] = (PortsHandler, TabHandler, ForwardsHandler)
+HANDLERS: tuple[type[Handler], ...] = (PortsHandler, ShowHandler, TabHandler, ForwardsHandler)

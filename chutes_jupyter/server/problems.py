@@ -42,6 +42,7 @@ _TREE: Mapping[type[ChuteError], tuple[HTTPStatus, str]] = {
     errors.RequestRefused: (HTTPStatus.CONFLICT, ""),
     errors.ForwardFailed: (HTTPStatus.CONFLICT, ""),
     errors.JobNotFound: (HTTPStatus.NOT_FOUND, ""),
+    errors.NotKept: (HTTPStatus.CONFLICT, ""),
     errors.JobError: (HTTPStatus.CONFLICT, ""),
     errors.ResultError: (HTTPStatus.UNPROCESSABLE_ENTITY, ""),
     errors.OutputsError: (HTTPStatus.CONFLICT, ""),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from chutes_jupyter.client.admission import run_again
 from chutes_jupyter.client.logindex import STDOUT, LogIndex
 from chutes_jupyter.client.outcome import decoded, untrusted
 from chutes_jupyter.commands.tables import value as in_words
@@ -13,7 +14,7 @@ from chutes_jupyter.errors import AgentFailed, ResultError
 from chutes_jupyter.own_classes import OwnClasses
 from chutes_jupyter.replies import EventPage, LogPiece, parse
 from chutes_jupyter.server.cases import PATIENCE
-from chutes_jupyter.server.shapes.jobs import CancelAnswer
+from chutes_jupyter.server.shapes.jobs import CancelAnswer, JobView
 from chutes_jupyter.server.shapes.ports import SshAnswer
 from chutes_jupyter.server.shapes.words import (
     ErrorView,
@@ -63,6 +64,11 @@ async def cancel(case: Case, wait: float) -> CancelAnswer:
         return CancelAnswer(told=known.done(), job=view(live, case.root))
     finally:
         known.cancel()
+
+
+async def again(case: Case) -> JobView:
+    """Run a job again as a new one."""
+    return view(await run_again(case.client, case.live.record()), case.root)
 
 
 async def events(case: Case, query: EventsQuery) -> EventsAnswer:

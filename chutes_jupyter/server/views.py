@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chutes_jupyter.client.words import outage
+from chutes_jupyter.server.doors import offered
 from chutes_jupyter.server.shapes.jobs import JobPort, JobSummary, JobView, MirrorView
 from chutes_jupyter.server.shapes.readings import ProgressView
 
@@ -83,6 +84,7 @@ def view(live: Live, root: Path | None) -> JobView:
         removed=live.removed,
         mirror=mirror_view(live),
         ready_ports=sorted(live.ready_ports),
+        undeclared=offered(live),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from chutes_jupyter.client.glance import gpu_pages
 from chutes_jupyter.commands.trust import unknown_key
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from chutes_jupyter.client import JobClient
     from chutes_jupyter.gpupages import GpuPage, GpuUse
     from chutes_jupyter.server.feed import Feed
+    from chutes_jupyter.server.shapes.jobs import JobSummary
     from chutes_jupyter.server.shapes.workers import (
         LoginAnswer,
         LoginRequest,
         WorkerRequest,
         WorkerTest,
     )
+
+#: Which workers are asked for their GPUs.
+Look = Literal["", "met", "all"]
 
 #: Fingerprints that are remembered as shown, of one worker.
 _MOST_SHOWN = 20
@@ -51,14 +55,15 @@ class WorkerDesk:
         #: Which fingerprints a person was shown, by worker: no other can be accepted.
         self._shown: dict[str, list[str]] = {}
 
-    async def list(self, *, look: bool) -> WorkersAnswer:
+    async def list(self, *, look: Look) -> WorkersAnswer:
         """Return all workers as they are known, or as they are where they are asked."""
         return await ask(self._list, look)
 
-    async def _list(self, look: bool) -> WorkersAnswer:
+    async def _list(self, look: Look) -> WorkersAnswer:
         client = current_client()
         workers = list(Workers.load())
-        pages = await gpu_pages(client, workers) if look else {}
+        asked = [each for each in workers if look == "all" or (look and _met(client, each))]
+        pages = await gpu_pages(client, asked) if asked else {}
         jobs = await self._feed.jobs()
         return WorkersAnswer(
             workers=[
@@ -66,7 +71,7 @@ class WorkerDesk:
                     client,
                     worker,
                     pages.get(worker.name),
-                    sum(each.live and each.worker == worker.name for each in jobs),
+                    [each for each in jobs if each.live and each.worker == worker.name],
                 )
                 for worker in workers
             ]
@@ -82,7 +87,7 @@ class WorkerDesk:
         worker = _wanted(wanted, old)
         workers.add(worker)
         self._feed.rounds.soon(worker.name)
-        return _view(current_client(), worker, None, 0)
+        return _view(current_client(), worker, None, [])
 
     async def remove(self, name: str) -> Nothing:
         """Forget a worker."""
@@ -166,10 +171,18 @@ def _wanted(wanted: WorkerRequest, old: Worker | None) -> Worker:
     return replace(old or Worker(name, wanted.host), **said)
 
 
-def _view(client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: int) -> WorkerView:
+def _met(client: JobClient, worker: Worker) -> bool:
+    return worker.host is None or client.way_to(worker.name)[0].hello is not None
+
+
+def _view(
+    client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: Sequence[JobSummary]
+) -> WorkerView:
     trouble = page if isinstance(page, str) else None
     if page is None:
-        trouble = client.silent.get(worker.name)
+        # Who follows its jobs notices first that it is away.
+        told = (each.trouble for each in jobs if each.trouble)
+        trouble = client.silent.get(worker.name) or next(told, None)
     hello = client.way_to(worker.name)[0].hello
     reachable = False if trouble else True if hello is not None else None
     gpus: Sequence[GpuUse] | None = None
@@ -189,7 +202,7 @@ def _view(client: JobClient, worker: Worker, page: GpuPage | str | None, jobs: i
         gpus=None if gpus is None else [_gpu(each) for each in gpus],
         waiting=waiting,
         version=hello.version if hello is not None else None,
-        jobs=jobs,
+        jobs=len(jobs),
     )
 
 

@@ -25,7 +25,7 @@ class WorkersHandler(Handler):
 
     @operation(query=WorkersQuery, answer=WorkersAnswer)
     async def get(self, query: WorkersQuery) -> WorkersAnswer:
-        """List the workers, as they were last met; with `look` each is asked for its GPUs."""
+        """List the workers, as they were last met; with `look` they are asked for their GPUs."""
         return await self.service.workers.list(look=query.look)
 
     @operation(body=WorkerRequest, answer=WorkerView)

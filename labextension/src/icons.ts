@@ -54,6 +54,7 @@ export const terminalIcon = drawn(
   'M8 10.3h3.5'
 );
 export const resultIcon = drawn('result', 'M2.5 8.3l3.6 3.7 7.4-8');
+export const errorIcon = drawn('error', 'M8 2.2l6.2 11.3H1.8z', 'M8 6.4v3.4', 'M8 11.6v.1');
 export const removeIcon = drawn(
   'remove',
   'M2.8 4.2h10.4',
@@ -69,6 +70,7 @@ export const workerIcon = drawn(
   'M4.6 4.9h.1',
   'M4.6 11.1h.1'
 );
+export const againIcon = drawn('again', 'M12.6 5.4A5.2 5.2 0 1013.2 8', 'M13 2.4v3.2H9.8');
 export const reloadIcon = drawn('reload', 'M13 8a5 5 0 11-1.5-3.6', 'M13.3 2v3h-3');
 export const outsideIcon = drawn(
   'outside',

@@ -37,9 +37,12 @@ export function hasPage(port: { proto: string }): boolean {
   return port.proto === 'http' || port.proto === 'https';
 }
 
+/** The port that is declared for SSH, and that nothing listens on. */
+export const SSH_PORT = 2202;
+
 /** Whether one may go into a job by ssh. */
 export function hasDoor(job: JobSummary): boolean {
-  return job.live && job.ports.some(port => port.name === 'ssh');
+  return job.live && job.ports.some(port => port.port === SSH_PORT);
 }
 
 interface JobCommand {
@@ -157,6 +160,13 @@ function jobCommands(desk: Desk): JobCommand[] {
       run: job => tabs.result(job)
     },
     {
+      id: CommandIDs.again,
+      label: trans.__('Run Again'),
+      caption: trans.__('Run it again as a new job, with the same data'),
+      icon: icons.againIcon,
+      run: job => again(desk, job)
+    },
+    {
       id: CommandIDs.remove,
       label: trans.__('Remove Job'),
       icon: icons.removeIcon,
@@ -194,6 +204,14 @@ async function cancel(desk: Desk, job: JobSummary): Promise<void> {
       'warning'
     );
   }
+}
+
+async function again(desk: Desk, job: JobSummary): Promise<void> {
+  const { api, model, trans } = desk;
+  const made = await api.post<JobView>(path('jobs', job.id, 'again'));
+  model.take(made);
+  model.choose(made.id);
+  say(trans.__('%1 runs again as %2.', job.label, made.label), 'success');
 }
 
 async function remove(desk: Desk, job: JobSummary): Promise<void> {

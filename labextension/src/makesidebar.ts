@@ -42,7 +42,7 @@ export function makeSidebar(parts: Parts): Sidebar {
   const machines = new WorkersPanel(workers, commands, trans);
   machines.toolbar = headTools(
     ['add', new CommandToolbarButton({ commands, id: CommandIDs.addWorker, label: '' })],
-    ['look', refreshButton(trans.__('Ask each for its GPUs'), () => void workers.load(true))]
+    ['look', refreshButton(trans.__('Ask each for its GPUs'), () => void workers.load('all'))]
   );
   const sidebar = new Sidebar(jobs, machines, translator, trans);
   const awake = new Wakefulness(

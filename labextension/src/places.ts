@@ -28,6 +28,7 @@ const OF_A_JOB = [
   CommandIDs.port,
   CommandIDs.terminal,
   CommandIDs.cell,
+  CommandIDs.again,
   CommandIDs.cancel,
   CommandIDs.remove
 ];

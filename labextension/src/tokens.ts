@@ -23,6 +23,7 @@ export namespace CommandIDs {
   export const show = 'chutes:show';
   export const refresh = 'chutes:refresh';
   export const cancel = 'chutes:cancel';
+  export const again = 'chutes:run-again';
   export const log = 'chutes:open-log';
   export const files = 'chutes:open-files';
   export const outputs = 'chutes:show-outputs';

@@ -31,7 +31,7 @@ const SIGNS: Record<string, string> = {
   succeeded: '✓',
   failed: '✗',
   cancelled: '■',
-  timed_out: '⧖',
+  timed_out: '!',
   lost: '?'
 };
 
@@ -81,7 +81,11 @@ export function span(seconds: number): string {
   if (whole < 5400) {
     return `${Math.round(whole / 60)} min`;
   }
-  return whole < 172800 ? `${(whole / 3600).toFixed(1)} h` : `${Math.round(whole / 86400)} d`;
+  if (whole < 172800) {
+    const hours = whole / 3600;
+    return `${hours < 10 ? hours.toFixed(1) : Math.round(hours)} h`;
+  }
+  return `${Math.round(whole / 86400)} d`;
 }
 
 /** A number of bytes as `12 B` or `3.4 MB`. */

@@ -160,7 +160,7 @@ async function test(
   } finally {
     Notification.dismiss(run);
   }
-  void workers.load(true);
+  void workers.load('all');
   await showDialog({
     title: found.ok ? trans.__('%1 is fine', name) : trans.__('%1 is not fine', name),
     body: new Steps(found, trans),
@@ -191,7 +191,7 @@ async function logIn(
       : trans.__('Logged in to %1.', name),
     'success'
   );
-  void workers.load(true);
+  void workers.load('all');
 }
 
 async function ask(

@@ -28,26 +28,34 @@ export class WorkersModel {
     return this._trouble;
   }
 
-  /** Whether they are being asked. */
+  /** Whether all of them are being asked. */
   get busy(): boolean {
     return this._busy;
   }
 
-  /** Ask the server; with `look` it asks each worker for its GPUs. */
-  async load(look = false): Promise<void> {
-    if (this._busy) {
-      return;
+  /**
+   * Ask the server for all workers.
+   *
+   * @param look - Whom it asks for their GPUs: those that it is connected to, or all of them,
+   * which a person has to want: hosts lock out who fails to log in too often.
+   */
+  async load(look: 'met' | 'all' = 'met'): Promise<void> {
+    if (look === 'all') {
+      this._busy = true;
+      this._changed.emit();
     }
-    this._busy = true;
-    this._changed.emit();
+    const asked = ++this._asked;
     try {
-      const answer = await this.api.get<WorkersAnswer>('workers', { look: look || undefined });
-      this._workers = answer.workers;
+      const answer = await this.api.get<WorkersAnswer>('workers', { look });
+      if (asked >= this._taken) {
+        this._taken = asked;
+        this._workers = answer.workers;
+      }
       this._trouble = '';
     } catch (error) {
       this._trouble = textOf(error);
     } finally {
-      this._busy = false;
+      this._busy = this._busy && look !== 'all';
       this._changed.emit();
     }
   }
@@ -87,5 +95,8 @@ export class WorkersModel {
   private _workers: readonly WorkerView[] = [];
   private _trouble = '';
   private _busy = false;
+  /** The number of the newest question, and that of the answer that is shown. */
+  private _asked = 0;
+  private _taken = 0;
   private _changed = new Signal<this, void>(this);
 }

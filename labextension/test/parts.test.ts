@@ -32,7 +32,13 @@ test('a line is scrolled to no further than needed', () => {
 
 test('times and sizes read as people write them', () => {
   expect([42, 4000, 59.9].map(clock)).toEqual(['0:42', '1:06:40', '0:59']);
-  expect([4, 480, 9000, 300000].map(span)).toEqual(['4 s', '8 min', '2.5 h', '3 d']);
+  expect([4, 480, 9000, 86_400, 300_000].map(span)).toEqual([
+    '4 s',
+    '8 min',
+    '2.5 h',
+    '24 h',
+    '3 d'
+  ]);
   expect([12, 3_400_000].map(size)).toEqual(['12 B', '3.4 MB']);
   expect(['/a/b.ipynb', '/a/b/'].map(nameOf)).toEqual(['b.ipynb', 'b/']);
   expect(elapsed(job({ id: 'a', started: 10 }), 15)).toBe(5);

@@ -166,9 +166,10 @@ def browser_page(*, scale: float = 1, width: int = 1200, height: int = 900) -> I
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
-            yield browser.new_page(
+            context = browser.new_context(
                 device_scale_factor=scale, viewport={"width": width, "height": height}
             )
+            yield context.new_page()
         finally:
             browser.close()
 

@@ -234,6 +234,16 @@ def test_a_job_tells_which_cell_submitted_it(notebook: Notebook):
     assert set(ast.literal_eval(notebook.run(asked).value)) == {None, "lines", "calls"}
 
 
+def test_a_job_is_run_again_by_a_line(notebook: Notebook):
+    notebook.run("%%chute_job train --run n=2 -o job\nreturn job_data['n'] * 21")
+    notebook.run("job.wait(timeout=30)\ndel train")
+    label = ast.literal_eval(notebook.run("job.label").value)
+    outcome = notebook.run(f"new = %chute again {label}\nnew.result(), new.id == job.id")
+    assert outcome.value == "(42, False)"
+    waited = notebook.run(f"%chute again {label} --wait")
+    assert "It returned 42" in waited.stdout
+
+
 def test_unload_takes_the_magics_out_and_load_brings_them_back(notebook: Notebook):
     notebook.run("%unload_ext chutes_jupyter")
     assert "not found" in notebook.run("%chute jobs", fails=False).stderr.lower()

@@ -31,16 +31,6 @@ def host(home: Path, place: Path) -> Iterator[Sshd]:
     server.remove()
 
 
-def switch_off(host: Sshd) -> None:
-    """Stop a host at once: it takes no connection while the present ones are cut."""
-    assert host.process is not None
-    host.process.send_signal(signal.SIGSTOP)
-    host.drop()
-    host.process.kill()
-    host.process.wait(10)
-    host.process = None
-
-
 def test_what_is_known_of_a_job_is_shown_while_its_worker_is_away(
     api: Api, host: Sshd, submit: Submit
 ) -> None:
@@ -51,7 +41,7 @@ def test_what_is_known_of_a_job_is_shown_while_its_worker_is_away(
     until(lambda: (job.output_dir / "a.txt").exists(), "its file is here", PATIENCE)
     before = api.job(job.id)
     assert before.trouble is None
-    switch_off(host)
+    host.switch_off()
     away = until(
         lambda: next(filter(lambda found: found.trouble, [api.job(job.id)]), None),
         "the outage is told",

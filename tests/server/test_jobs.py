@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chutes_jupyter import portal
+from chutes_jupyter.client import kept
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import JobNotFound
 from chutes_jupyter.server import cases
@@ -34,6 +35,23 @@ def test_a_job_is_seen_whole_and_cancelled_without_a_kernel(api: Api, submit: Su
     assert api.cancel(job.id).told  # any number of times
     result = api.result(job.id)
     assert (result.state, result.live, result.text) == ("cancelled", False, None)
+
+
+def test_a_job_runs_again_and_where_that_can_t_be_it_says_why(api: Api, submit: Submit) -> None:
+    job = submit("local", "return job_data['n'] + 1", data={"n": 41})
+    job.wait(PATIENCE)
+    again = api.again(job.label)
+    assert (again.name, again.live) == (job.name, True)
+    assert again.id != job.id
+    until(lambda: api.job(again.id).state == "succeeded", "it runs again", PATIENCE)
+    assert api.result(again.id).text == "42"
+    kept.forget([job.id])
+    with pytest.raises(ApiProblem, match="not_kept") as caught:
+        api.again(job.id)
+    assert caught.value.status == 409
+    assert "Run it from where it was written" in caught.value.problem.message
+    with pytest.raises(ApiProblem, match="job_not_found"):
+        api.again("nobody-000000")
 
 
 def test_log_and_events_are_read_by_offset(api: Api, submit: Submit) -> None:

@@ -96,9 +96,16 @@ def test_the_doctor_goes_through_a_worker(api: Api) -> None:
     steps = {each.step: each for each in found.steps}
     assert {"connection", "shell", "Python", "folder", "machine"} <= set(steps)
     assert all(each.verdict in ("good", "odd") for each in found.steps)
-    (local,) = api.workers(look=True)
+    (local,) = api.workers(look="all")
     assert local.reachable
     assert local.version
+
+
+def test_a_look_at_those_that_were_met_knocks_at_no_other(api: Api, folder: Path) -> None:
+    api.add_worker("off1", host=f"127.0.0.1:{free_port()}")
+    local, off = api.workers(look="met")
+    assert local.reachable
+    assert (off.reachable, off.trouble) == (None, None)
 
 
 def test_a_worker_that_is_off_is_told_step_by_step(api: Api, folder: Path) -> None:
@@ -108,7 +115,7 @@ def test_a_worker_that_is_off_is_told_step_by_step(api: Api, folder: Path) -> No
     last = found.steps[-1]
     assert (last.step, last.verdict) == ("port", "bad")
     assert "sshd" in last.advice
-    (_, off) = api.workers(look=True)
+    (_, off) = api.workers(look="all")
     assert off.reachable is False
     assert off.trouble
 

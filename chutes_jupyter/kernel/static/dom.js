@@ -21,7 +21,7 @@ const SIGNS = {
   succeeded: "✓",
   failed: "✗",
   cancelled: "■",
-  timed_out: "⧖",
+  timed_out: "!",
   lost: "?",
 };
 

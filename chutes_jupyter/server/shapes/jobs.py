@@ -16,6 +16,7 @@ from chutes_jupyter.server.shapes.base import (
     Start,
     Wait,
 )
+from chutes_jupyter.server.shapes.ports import UndeclaredItem
 from chutes_jupyter.server.shapes.readings import ProgressView
 
 
@@ -86,6 +87,9 @@ class JobView(JobSummary):
     removed: bool
     mirror: MirrorView
     ready_ports: list[str]
+    undeclared: list[UndeclaredItem] = Field(
+        description="Ports that it listens on and did not declare, as `/ports` has them."
+    )
 
 
 class JobsQuery(Asked):

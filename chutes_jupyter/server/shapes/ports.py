@@ -21,7 +21,7 @@ class ForwardView(Answer):
 class PortItem(Answer):
     """A port, and how it is reached."""
 
-    name: str
+    name: str = Field(description="As it is declared; of one that was shown its number.")
     port: int
     proto: str
     ready: bool = Field(description="Whether the job's server has answered.")
@@ -32,10 +32,22 @@ class PortItem(Answer):
     tab: bool = Field(description="Whether it can be opened in a tab: `POST …/tab`.")
 
 
+class UndeclaredItem(Answer):
+    """A port that a job listens on without having declared it."""
+
+    port: int
+    address: Literal["any", "loopback"] = Field(
+        description="Where it listens: on all addresses of its worker, or on a loopback address."
+    )
+
+
 class PortsAnswer(Answer):
     """The ports of a job."""
 
-    ports: list[PortItem]
+    ports: list[PortItem] = Field(description="Those that it declared, and those that were shown.")
+    undeclared: list[UndeclaredItem] = Field(
+        description="What else its processes listen on: `POST …/ports/{port}/show`."
+    )
     trouble: str | None
 
 

@@ -12,7 +12,11 @@ from chutes_jupyter.server.shapes.base import Answer, Asked
 class WorkersQuery(Asked):
     """Whether to ask the workers themselves."""
 
-    look: bool = Field(default=False, description="Ask each for its GPUs; takes up to 5 seconds.")
+    look: Literal["", "met", "all"] = Field(
+        default="",
+        description="Ask for GPUs: `met` those that this server is connected to, `all` each, "
+        "which may be one more failed login. Takes up to 5 seconds.",
+    )
 
 
 class WorkerGpu(Answer):

@@ -170,7 +170,7 @@ class Backend:
 async def enter(
     bridge: Bridge, job: str, port: str, folder: Path, base_url: str, on_end: Callable[[], object]
 ) -> Backend:
-    """Open a declared port of a job for tabs.
+    """Open a port of a job for tabs: one that it declared, or that was shown.
 
     Parameters
     ----------
@@ -195,12 +195,12 @@ async def enter(
 
     async def opening(client: JobClient) -> _Entrance:
         live = await client.attach(job, mirror=False)
-        declared = _declared(live, port)
+        reachable = _reachable(live, port)
         forward = await client.open_at(live, port, _place(folder))
         unsubscribe = live.subscribe(lambda: on_end() if live.over else None)
         if live.over:  # between the two
             on_end()
-        return _Entrance(live, declared, forward, unsubscribe)
+        return _Entrance(live, reachable, forward, unsubscribe)
 
     return Backend(bridge, await bridge(opening), base_url)
 
@@ -211,8 +211,8 @@ def _place(folder: Path) -> Place:
     return Place(path=folder / secrets.token_hex(4))
 
 
-def _declared(live: Live, name: str) -> Port:
-    web = [port for port in live.ports if port.proto == "http"]
+def _reachable(live: Live, name: str) -> Port:
+    web = [port for port in live.reachable if port.proto == "http"]
     for port in web:
         if port.name == name:
             return port

@@ -19,6 +19,7 @@ from chutes_jupyter.server.tabs.backend import Backend, enter, in_portal
 from chutes_jupyter.server.tabs.gate import Tickets
 from chutes_jupyter.server.tabs.handlers import ENTER, PROBE
 from chutes_jupyter.server.tabs.labels import Labels
+from chutes_jupyter.undeclared import UndeclaredPort
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -72,7 +73,8 @@ class ChutesTabs(LoggingConfigurable):
         Parameters
         ----------
         job_id, port : str
-            The job's id, and the name of a port of the kind http that it declares.
+            The job's id, and the name of a port of the kind http that it declares, or the
+            number of one that was shown.
         browser_origin : str
             How the browser calls the Jupyter server: ``window.location.origin``.
         kind : str, optional
@@ -127,7 +129,12 @@ class ChutesTabs(LoggingConfigurable):
         ]
         look = await backend.look() if backend.ready else None
         variable = hints.variable(backend.port.name)
-        if look is None or look.app is None:
+        if isinstance(backend.port, UndeclaredPort):
+            notes.append(
+                "An app that writes absolute addresses must be told its path, and a job has only "
+                "those of the ports that it declares: --port NAME:PORT/http"
+            )
+        elif look is None or look.app is None:
             notes.append(
                 f"An app that writes absolute addresses must be told its path: {variable} in "
                 "the job has it."

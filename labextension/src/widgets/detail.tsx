@@ -6,7 +6,7 @@ import * as React from 'react';
 import type { JobSummary, JobView, PortItem } from '../api';
 import type { Details } from '../details';
 import * as icons from '../icons';
-import { hasDoor, hasPage } from '../jobcommands';
+import { hasDoor, hasPage, SSH_PORT } from '../jobcommands';
 import type { JobsModel } from '../model';
 import { farText } from '../readings';
 import { CommandIDs } from '../tokens';
@@ -56,7 +56,7 @@ export function Detail(props: Props): React.JSX.Element | null {
         <p role="status">{trans.__('A cancel is on its way.')}</p>
       ) : null}
       {view ? <Outputs view={view} trans={trans} /> : null}
-      {details.ports.map(port => (
+      {details.ports.filter(isListed).map(port => (
         <Port key={port.name} {...props} job={job} port={port} />
       ))}
       {view?.notices.map(notice => (
@@ -68,6 +68,9 @@ export function Detail(props: Props): React.JSX.Element | null {
     </section>
   );
 }
+
+/** The port of SSH has a button above: nothing listens there. */
+const isListed = (port: PortItem): boolean => port.port !== SSH_PORT;
 
 function Acts(props: Props & { job: JobSummary }): React.JSX.Element {
   const { job, commands, trans } = props;
@@ -86,7 +89,7 @@ function Acts(props: Props & { job: JobSummary }): React.JSX.Element {
       <Act icon={icons.logIcon} label={trans.__('Log')} onClick={() => run(CommandIDs.log)} />
       {job.live ? null : (
         <Act
-          icon={icons.resultIcon}
+          icon={job.state === 'failed' ? icons.errorIcon : icons.resultIcon}
           label={job.state === 'failed' ? trans.__('Error') : trans.__('Result')}
           onClick={() => run(CommandIDs.result)}
         />
@@ -118,6 +121,14 @@ function Acts(props: Props & { job: JobSummary }): React.JSX.Element {
           onClick={() => run(CommandIDs.terminal)}
         />
       ) : null}
+      {job.live ? null : (
+        <Act
+          icon={icons.againIcon}
+          label={trans.__('Again')}
+          title={trans.__('Run it again as a new job, with the same data')}
+          onClick={() => run(CommandIDs.again)}
+        />
+      )}
       {job.live ? null : (
         <Act
           icon={icons.removeIcon}

@@ -8,6 +8,7 @@ import type { JobSummary, TabAnswer } from '../api';
 import { linkIcon, outsideIcon, portIcon, reloadIcon } from '../icons';
 import type { JobsModel } from '../model';
 import { path, textOf, type Api } from '../request';
+import { complain, say } from '../say';
 import { stateWord } from '../words';
 
 /** What a page may do. It has an origin of its own, so it may have storage and cookies there. */
@@ -84,7 +85,7 @@ export class PortView extends Widget {
 
   /** Open the page in a window of its own. */
   async openOutside(): Promise<void> {
-    // TabAnswer at once: after an answer browsers take it for an advertisement.
+    // At once: after an answer browsers take it for an advertisement.
     const opened = window.open('', '_blank');
     try {
       const url = await this.address();
@@ -194,7 +195,14 @@ export function portTab(
     void content.openOutside();
   });
   add('link', linkIcon, trans.__('Copy a link that opens it once, within a minute'), () => {
-    void content.address().then(url => Clipboard.copyToSystem(url));
+    const what = trans.__('Copy a link');
+    content.address().then(
+      url => {
+        Clipboard.copyToSystem(url);
+        say(trans.__('Copied a link that opens %1 once, within a minute.', of.port));
+      },
+      (error: unknown) => complain(what, error)
+    );
   });
   tab.toolbar.addItem('spacer', Toolbar.createSpacerItem());
   tab.toolbar.addItem('kind', content.kind);

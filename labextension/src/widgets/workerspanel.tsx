@@ -10,6 +10,10 @@ import { CommandIDs } from '../tokens';
 import type { WorkersModel } from '../workers';
 import { Act } from './common';
 
+/** How long after it is shown the workers are asked once more, and how often later, in ms. */
+const FIRST = 2000;
+const LONGEST = 30_000;
+
 /** The workers: whether they can be reached, and who has their GPUs. */
 export class WorkersPanel extends ReactWidget implements Toolbar.IWidgetToolbar {
   /** Stands in its head. */
@@ -47,8 +51,29 @@ export class WorkersPanel extends ReactWidget implements Toolbar.IWidgetToolbar 
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
-    void this.model.load();
+    this.follow();
   }
+
+  protected override onBeforeHide(message: Message): void {
+    super.onBeforeHide(message);
+    clearTimeout(this.timer);
+  }
+
+  protected override onBeforeDetach(message: Message): void {
+    super.onBeforeDetach(message);
+    clearTimeout(this.timer);
+  }
+
+  /** Ask again and again while it is seen: soon at first, since workers are met right then. */
+  private follow(pause = FIRST): void {
+    clearTimeout(this.timer);
+    if (!document.hidden) {
+      void this.model.load();
+    }
+    this.timer = setTimeout(() => this.follow(Math.min(2 * pause, LONGEST)), pause);
+  }
+
+  private timer: ReturnType<typeof setTimeout> | undefined;
 }
 
 function Worker(props: {

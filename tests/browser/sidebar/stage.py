@@ -31,7 +31,7 @@ chute = chutes_jupyter.Chute(username="me", name="demo", image="any")
 async def {name}(self, **job_data):
 {body}
 
-job = {name}.submit(ack=True)
+job = {name}.options(worker="{worker}").submit(ack=True)
 print(job.id)
 {after}
 """
@@ -79,12 +79,21 @@ class Stage:
 
     # -- jobs -------------------------------------------------------------------------
 
-    def submit(self, name: str, body: str = FOREVER, options: str = "", after: str = "") -> str:
+    def submit(
+        self,
+        name: str,
+        body: str = FOREVER,
+        options: str = "",
+        after: str = "",
+        worker: str = "local",
+    ) -> str:
         """Start a job from a process that ends at once, and return its label."""
         script = self.folder / f"{name}.py"
         lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
         more = f", {options}" if options else ""
-        script.write_text(_SCRIPT.format(name=name, body=lines, options=more, after=after))
+        script.write_text(
+            _SCRIPT.format(name=name, body=lines, options=more, after=after, worker=worker)
+        )
         return f"{name}-{self.run(str(script))[:6]}"
 
     def run(self, *words: str) -> str:
@@ -135,6 +144,19 @@ class Stage:
             self.tab.click()
         expect(sidebar).to_be_visible(timeout=WAIT)
         return sidebar
+
+    def widen(self, width: int) -> None:
+        """Drag the edge of the sidebar, until it is so many CSS pixels wide."""
+        handle = "#jp-main-split-panel > .lm-SplitPanel-handle:not(.lm-mod-hidden)"
+        edge = self.page.locator(handle).first.bounding_box()
+        now = self.page.locator("#chutes-sidebar").bounding_box()
+        assert edge
+        assert now
+        x, y = edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + width - now["width"], y, steps=4)
+        self.page.mouse.up()
 
     @property
     def origin(self) -> str:

@@ -119,6 +119,29 @@ def test_tabs_come_back_while_the_job_lives(stage: Stage) -> None:
     stage.command("cancel", stays)
 
 
+def test_a_job_is_run_again_without_its_kernel(stage: Stage) -> None:
+    first = stage.submit("repeated", "return {'lr': 3e-4}")
+    stage.show()
+    stage.act(first, "Again", "succeeded")
+    toast = stage.page.locator(".Toastify__toast", has_text=f"{first} runs again as repeated-")
+    expect(toast).to_be_visible(timeout=WAIT)
+    # The new one is chosen, and shown as it goes.
+    detail = stage.page.locator(".jp-chutes-detail")
+    expect(detail).not_to_contain_text(first)
+    expect(detail).to_contain_text("repeated-")
+    expect(detail.get_by_role("button", name="Result")).to_be_visible(timeout=WAIT)
+    detail.get_by_role("button", name="Result").click()
+    expect(stage.page.locator(".jp-chutes-result")).to_contain_text("0.0003", timeout=WAIT)
+    stage.page.keyboard.press("Escape")
+    # From the menu of its row, too; what is not kept is said.
+    for file in (stage.folder / "home/data/chutes_jupyter/again").iterdir():
+        file.unlink()
+    stage.row(first).click(button="right")
+    stage.page.locator(".lm-Menu-item", has_text="Run Again").click()
+    refusal = stage.page.locator(".jp-Dialog", has_text="is not kept here")
+    expect(refusal).to_be_visible(timeout=WAIT)
+
+
 def test_an_end_is_told_and_its_error_shown(stage: Stage) -> None:
     go = stage.folder / "go"
     body = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(.05)\n"

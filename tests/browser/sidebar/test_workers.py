@@ -46,6 +46,12 @@ def test_a_worker_is_added_after_its_key_was_compared(stage: Stage, sshd: Sshd) 
     expect(worker).to_have_count(0, timeout=WAIT)
 
 
+def test_this_machine_is_known_without_being_asked_for(stage: Stage) -> None:
+    local = stage.show().locator('[data-worker="local"]')
+    expect(local.locator(".jp-mod-ready")).to_be_visible(timeout=WAIT)
+    expect(local).to_contain_text("Python 3")
+
+
 def test_what_is_wrong_is_said(stage: Stage) -> None:
     page = stage.page
     sidebar = stage.show()

@@ -1,0 +1,167 @@
+"""How jobs look in the sidebar: how far they are, what they use, in every state and width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.sidebar.stage import WAIT, Stage
+from tests.nvml import Cards, build
+
+pytestmark = pytest.mark.slow
+
+_BUSY = """
+import os
+with open(os.environ["FAKE_NVML"], "w") as state:
+    state.write(f"GPU-00000000-1234-5678-9abc-def012345678 81920 60000 0 {os.getpid()} 21000\\n")
+self.progress(12, 30, unit="epochs")
+await self.cancel_event.wait()
+"""
+#: A job in each state, on a worker that is not asked.
+_EVERY_STATE = """
+import time
+from chutes_jupyter.store import JobRecord, Store
+from chutes_jupyter.models import TERMINAL
+now = time.time()
+states = ["pending", "starting", "running", "cancelling", "collecting", *sorted(TERMINAL)]
+for number, state in enumerate(states):
+    Store.open().add(JobRecord(
+        id=f"{number + 1:032x}", name=f"st{number}", worker="elsewhere", state=state, event=5,
+        created=now - 60, started=now - 50, ended=now - 10 if state in TERMINAL else None,
+        confirmed=now - 300,
+    ))
+"""
+_NO_STATE = """
+from chutes_jupyter.store import Store
+Store.open().remove(f"{number + 1:032x}" for number in range(10))
+"""
+#: WCAG's contrast of every text in the sidebar against what is behind it, where it is too low.
+_FAINT = """() => {
+    const canvas = document.createElement('canvas').getContext('2d');
+    const parse = text => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = text;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255];
+    };
+    const over = ([r, g, b, a], under) =>
+        [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
+    const ground = node => {
+        const layers = [];
+        for (let each = node; each; each = each.parentElement) {
+            layers.push(parse(getComputedStyle(each).backgroundColor));
+        }
+        return layers.reduceRight((under, layer) => over(layer, under), [255, 255, 255]);
+    };
+    const light = rgb => {
+        const [r, g, b] = rgb.map(v => v / 255).map(
+            v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const faint = [];
+    const walk = document.createTreeWalker(
+        document.querySelector('#chutes-sidebar'), NodeFilter.SHOW_TEXT);
+    let texts = 0;
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+        const box = node.parentElement;
+        const alone = box.closest('option, style') || !box.checkVisibility();
+        if (!node.data.trim() || alone) continue;
+        texts += 1;
+        const under = ground(box);
+        const shown = light(over(parse(getComputedStyle(box).color), under));
+        const [low, high] = [shown, light(under)].sort((a, b) => a - b);
+        const contrast = (high + 0.05) / (low + 0.05);
+        if (contrast < 4.5) faint.push(`${node.data}: ${contrast.toFixed(2)}`);
+    }
+    return texts > 20 ? faint : [`only ${texts} texts`];
+}"""
+#: What is wider than its place and not cut with an ellipsis.
+_OVERFLOWING = """() => [...document.querySelectorAll('#chutes-sidebar *')]
+    .filter(each => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1
+        && !['INPUT', 'SELECT'].includes(each.tagName) && !each.closest('svg')
+        && getComputedStyle(each).display !== 'inline'
+        && getComputedStyle(each).textOverflow !== 'ellipsis')
+    .map(each => each.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cards]:
+    """A machine with a GPU, for the server that is started after this."""
+    folder = tmp_path_factory.mktemp("gpu")
+    found = Cards(folder, build(folder / "nvml"), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in found.environment.items():
+            patch.setenv(name, value)
+        yield found
+
+
+def test_a_row_tells_how_far_a_job_is_and_how_busy_its_gpu(stage: Stage) -> None:
+    label = stage.submit("train", _BUSY, "ssh=True")
+    stage.show()
+    row = stage.row(label, "40 %")
+    bar = row.locator(".jp-chutes-bar > span")
+    assert bar.evaluate("each => each.offsetWidth / each.parentElement.offsetWidth") == (
+        pytest.approx(0.4, abs=0.05)
+    )
+    spark = row.locator(".jp-chutes-spark")
+    expect(spark).to_have_attribute("title", "GPU: 40 %", timeout=WAIT)
+    # Its line grows.
+    points = re.compile(r"^\S+( \S+){2,}$")
+    expect(spark.locator("polyline")).to_have_attribute("points", points, timeout=WAIT)
+    detail = stage.choose(label)
+    progress = detail.get_by_role("progressbar", name="Progress")
+    expect(progress).to_have_attribute("aria-valuenow", "40")
+    expect(detail).to_contain_text("12 / 30 epochs")
+    # SSH has a button; nothing listens at its port.
+    expect(detail.get_by_role("button", name="Terminal")).to_be_visible()
+    expect(detail.locator(".jp-chutes-port")).to_have_count(0)
+    local = stage.page.locator('[data-worker="local"]')
+    expect(local).to_contain_text("59 of 80 GiB free", timeout=WAIT)
+    stage.command("cancel", label)
+    stage.row(label, "cancelled")
+    expect(row.locator(".jp-chutes-spark")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_every_text_can_be_read_and_no_state_needs_its_colour(stage: Stage, theme: str) -> None:
+    label = stage.submit("train", _BUSY)
+    stage.run("-c", _EVERY_STATE)
+    stage.page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
+    light = "true" if "Light" in theme else "false"
+    body = stage.page.locator("body")
+    expect(body).to_have_attribute("data-jp-theme-light", light, timeout=WAIT)
+    stage.show()
+    stage.row(label, "40 %")
+    stage.row("st9-", "timed out")
+    stage.choose(label)
+    assert stage.page.evaluate(_FAINT) == []
+    signs = stage.rows.filter(has_text="st").locator(".jp-chutes-sign").all_inner_texts()
+    assert len(set(signs)) == 10
+    words = stage.rows.filter(has_text="st").locator(".jp-chutes-state").all_inner_texts()
+    assert len(set(words)) == 10
+    stage.run("-c", _NO_STATE)
+    stage.command("cancel", label)
+
+
+@pytest.mark.parametrize("width", [230, 600])
+def test_it_fits_wherever_its_edge_is(stage: Stage, width: int) -> None:
+    label = stage.submit("a_rather_long_name_of_a_job", _BUSY, "ssh=True")
+    stage.command("worker", "add", "gpu1", "somebody@gpu1.a-long-name.example", "--no-connect")
+    sidebar = stage.show()
+    stage.row(label, "40 %")
+    stage.choose(label)
+    stage.widen(width)
+    expect(sidebar.locator('[data-worker="gpu1"]')).to_be_visible(timeout=WAIT)
+    box = sidebar.bounding_box()
+    assert box
+    assert box["width"] == pytest.approx(width, abs=25)
+    assert stage.page.evaluate(_OVERFLOWING) == []
+    expect(sidebar.get_by_role("button", name="Cancel", exact=True)).to_be_in_viewport()
+    stage.command("worker", "remove", "gpu1")
+    stage.command("cancel", label)

@@ -22,11 +22,14 @@ from .journal import JobDir
 LOWEST = 1024
 #: So many are told, the lowest.
 MOST = 16
+#: Of jobs with a door; nothing is forwarded to it.
+_DOOR = 2202
 #: How often a supervisor looks, and how long a socket must have stood to be told, in seconds.
 PERIOD, _STOOD = 2.0, 1.9
 #: Who changes his ports all the time is told of less often, in seconds, after so many changes.
 _SELDOM, _FEW = 30.0, 50
 _LISTEN = "0A"
+_TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing of ours listens there
 _MAPPED = "::ffff:"
 #: Where whoever listens on all addresses is reached, in the order in which that is tried: a
@@ -66,7 +69,7 @@ class Watch:
         self, guardian: int, declared: Iterable[Dict[str, Any]], tell: Callable[..., object]
     ) -> None:
         self._guardian, self._tell = guardian, tell
-        self._declared = {port["port"] for port in declared}
+        self._declared = {_DOOR, *(port["port"] for port in declared)}
         self._since: Dict[str, float] = {}
         self._told: List[Dict[str, Any]] = []
         self._changes = 0
@@ -145,9 +148,9 @@ def listeners() -> List[Listener]:
     Sockets of other network namespaces are not among them: they can't be reached from here.
     """
     found = []
-    for table in ("tcp", "tcp6"):
+    for table in _TABLES:
         try:
-            with open("/proc/self/net/" + table) as file:
+            with open(table) as file:
                 rows = [line.split() for line in file.read().splitlines()[1:]]
         except OSError:  # no /proc, or no IPv6
             continue

@@ -166,6 +166,23 @@ def test_who_changes_ports_all_the_time_is_told_of_seldom(monkeypatch: pytest.Mo
     assert words[0] == ("listening", [{"port": 9000, "everywhere": False}])
 
 
+def test_where_the_system_does_not_tell_nothing_is_offered(
+    worker: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    port = free_port()
+    with serving(worker, "127.0.0.1", port, tmp_path / "end") as job:
+        directory = JobDir(str(worker.root), job)
+        stands(directory, port)
+        monkeypatch.setattr(listening, "_TABLES", (str(tmp_path / "none"),))
+        assert listening.listeners() == listening.ways(directory, port) == []
+        words: list[Any] = []
+        watch = listening.Watch(1, [], lambda kind, ports: words.append((kind, ports)))
+        for now in (100.0, 110.0, 120.0):
+            watch.look(now)
+        assert words == []
+
+
 def test_the_relay_connects_only_to_the_jobs_own(
     worker: Agent, relay: RelayProcess, tmp_path: Path
 ) -> None:
@@ -236,9 +253,7 @@ def test_who_took_the_port_over_meanwhile_gets_no_connection(worker: Agent, tmp_
         directory = JobDir(str(worker.root), job)
         (way,) = stands(directory, port)
         assert listening.still(directory, port, way)
-        end.touch()
-        until_gone(directory, port)
-        with socket.create_server(("127.0.0.1", port)):
+        with taken_over(end, port):
             assert not listening.still(directory, port, way)
 
 
@@ -250,9 +265,7 @@ def test_a_connection_that_somebody_else_took_passes_nothing(
     with serving(worker, "127.0.0.1", port, tmp_path / "end") as job:
         directory = JobDir(str(worker.root), job)
         before = stands(directory, port)
-        (tmp_path / "end").touch()
-        until_gone(directory, port)
-        with socket.create_server(("127.0.0.1", port)) as others:
+        with taken_over(tmp_path / "end", port) as others:
             outlet = Outlet()
             frames: list[int] = []
             monkeypatch.setattr(outlet, "send", lambda kind, *_: frames.append(kind))
@@ -269,11 +282,16 @@ def test_a_connection_that_somebody_else_took_passes_nothing(
                 connection.recv(100)
 
 
-def until_gone(job: JobDir, port: int) -> None:
+def taken_over(end: Path, port: int) -> socket.socket:
+    """Let the job's process end, and listen in its place."""
+    end.touch()
     deadline = time.monotonic() + PATIENCE
-    while listening.ways(job, port):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:  # it is still there
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_a_directory_that_lies_names_nobody_elses_processes(worker: Agent, tmp_path: Path) -> None:

@@ -147,10 +147,11 @@ def looked(monkeypatch: pytest.MonkeyPatch, each: int) -> list[Any]:
     words: list[Any] = []
     watch = listening.Watch(1, [], lambda kind, ports: words.append((kind, ports)))
     monkeypatch.setattr(listening, "held", lambda _pids, inodes: inodes)
+    monkeypatch.setattr(listening.processes, "below", lambda _: [])
     now = 100.0
     for number in range(400):
         there = [listening.Listener(str(number // each), "127.0.0.1", 9000 + number // each)]
-        monkeypatch.setattr(listening, "listeners", lambda there=there: there)
+        monkeypatch.setattr(listening, "listeners", lambda _, there=there: there)
         watch.look(now)
         now += listening.PERIOD + 0.01
     return words
@@ -175,7 +176,7 @@ def test_where_the_system_does_not_tell_nothing_is_offered(
         directory = JobDir(str(worker.root), job)
         stands(directory, port)
         monkeypatch.setattr(listening, "_TABLES", (str(tmp_path / "none"),))
-        assert listening.listeners() == listening.ways(directory, port) == []
+        assert listening.ways(directory, port) == []
         words: list[Any] = []
         watch = listening.Watch(1, [], lambda kind, ports: words.append((kind, ports)))
         for now in (100.0, 110.0, 120.0):
@@ -303,3 +304,14 @@ def test_a_directory_that_lies_names_nobody_elses_processes(worker: Agent, tmp_p
     with socket.create_server(("127.0.0.1", port)):
         Path(ended.child).write_text('{"pid": 1, "start": 0, "boot": ""}')
         assert listening.ways(ended, port) == []
+
+
+def test_of_many_connections_few_are_read(tmp_path: Path) -> None:
+    """A busy machine has tens of thousands, and each of them would cost every look."""
+    table = Path("/proc/self/net/tcp").read_text().splitlines()
+    head, rows = table[0], [line.split() for line in table[1:]]
+    listens = next(" ".join(row) for row in rows if row[3] == "0A")
+    other = listens.replace(" 0A ", " 01 ", 1)
+    written = tmp_path / "tcp"
+    written.write_text("\n".join([head, *[other] * 90, listens, *[other] * 200, listens]))
+    assert len(listening._rows(str(written))) == 1

@@ -105,12 +105,9 @@ def bare_address(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def recorded(*permissions: str) -> Iterator[Page]:
     with browser_page() as page:
-        browser = page.context.browser
-        assert browser is not None
-        context = browser.new_context(viewport={"width": 1200, "height": 900})
-        context.add_init_script(RECORD)
-        context.grant_permissions(list(permissions))
-        yield context.new_page()
+        page.context.add_init_script(RECORD)
+        page.context.grant_permissions(list(permissions))
+        yield page
 
 
 def opened(page: Page, address: str, name: str, folder: Path, cells: list[str]) -> LabPage:

@@ -22,7 +22,8 @@ export class Head {
     this.more = el("div", { class: "chutes-more", "aria-live": "polite" });
     this.element = el("div", { class: "chutes-head" },
       el("div", { class: "chutes-line" }, this.state, this.label, this.where,
-        el("span", { class: "chutes-when" }, this.time, this.bar), switches, this.cancel),
+        el("span", { class: "chutes-when" }, this.time, this.bar),
+        el("span", { class: "chutes-doings" }, switches, this.cancel)),
       this.more);
     this.job = null;
     /** When its clock was told. */

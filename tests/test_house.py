@@ -170,7 +170,13 @@ def test_a_module_is_one_room(path: Path) -> None:
     "path",
     [
         REPOSITORY / name
-        for name in ("README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/tabs.md")
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "docs/reference.md",
+            "docs/lab.md",
+            "docs/tabs.md",
+        )
     ],
     ids=name_of,
 )

@@ -113,6 +113,10 @@ def test_notebook_7_has_what_can_be_there(notebook7: Stage) -> None:
     notebook7.row(label, "running")
     notebook7.act(label, "Log")
     expect(page.locator(".jp-chutes-log-tab")).to_contain_text("begun", timeout=WAIT)
+    # Below the document, with room to read it.
+    box = page.locator(".jp-chutes-log-tab .chutes-log").bounding_box()
+    assert box
+    assert box["height"] > 150
     notebook7.cancel(label)
     notebook7.row(label, "cancelled")
 

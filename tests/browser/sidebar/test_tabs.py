@@ -132,7 +132,7 @@ def test_a_job_is_run_again_without_its_kernel(stage: Stage) -> None:
     expect(detail.get_by_role("button", name="Result")).to_be_visible(timeout=WAIT)
     detail.get_by_role("button", name="Result").click()
     expect(stage.page.locator(".jp-chutes-result")).to_contain_text("0.0003", timeout=WAIT)
-    stage.page.keyboard.press("Escape")
+    stage.page.locator(".jp-Dialog").get_by_role("button", name="Close").click()
     # From the menu of its row, too; what is not kept is said.
     for file in (stage.folder / "home/data/chutes_jupyter/again").iterdir():
         file.unlink()

@@ -169,6 +169,7 @@ def ten_frames(folder: Path) -> Callable[[], float]:
             expect(lab.panel(2)).to_have_count(PANELS)
             for number in range(PANELS):
                 log = lab.panel(2).nth(number)
+                log.scroll_into_view_if_needed()  # what is out of sight asks for nothing
                 expect(log).to_contain_text("of a job that has", timeout=60_000)
             found = float(page.evaluate(_FRAMES, SECONDS))
             lab.run(3)

@@ -60,7 +60,7 @@ def main() -> int:
 
 def take(folder: Path, theme: str, picture: Path) -> None:
     """Run the notebook in a browser, and take the picture of the whole of Lab."""
-    from tests.browser.sidebar.stage import EXPOSED, Stage
+    from tests.browser.sidebar.stage import Stage
     from tests.kernel.lab import lab_server, open_notebook, write_notebook
     from tests.tabs.browser import browser
 
@@ -68,7 +68,7 @@ def take(folder: Path, theme: str, picture: Path) -> None:
     settings = folder / "home/config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{THEMES[theme]}"}}')
-    with lab_server(folder, *EXPOSED) as address, browser() as context:
+    with lab_server(folder) as address, browser() as context:
         page = context.new_page()
         page.set_viewport_size({"width": 1640, "height": 860})
         stage = Stage(folder, address, page)

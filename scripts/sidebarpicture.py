@@ -92,14 +92,14 @@ def main() -> int:
 
 def take_theme(folder: Path, theme: str, take: Callable[[Locator, str], None]) -> None:
     """Take the pictures of one theme."""
-    from tests.browser.sidebar.stage import EXPOSED, Stage
+    from tests.browser.sidebar.stage import Stage
     from tests.kernel.lab import browser_page, lab_server
 
     home = folder / "home"
     settings = home / "config/lab/user-settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{THEMES[theme]}"}}')
-    with lab_server(folder, *EXPOSED) as address, browser_page(width=1300, height=900) as page:
+    with lab_server(folder) as address, browser_page(width=1300, height=900) as page:
         stage = Stage(folder, address, page)
         options = 'ports=[chutes_jupyter.Port("board", 8765, "http")], ssh=True'
         stage.command("worker", "add", "gpu1", "me@gpu1.example", "--no-connect")

@@ -89,11 +89,17 @@ def test_an_unknown_operation_is_refused(worker: Agent) -> None:
 
 
 def test_the_log_keeps_the_order_of_both_streams_and_tells_them_apart(worker: Agent) -> None:
+    # Each line is in the log before the next one is printed: of two pipes with something in each,
+    # nobody can tell what came first, and on a busy machine both soon have.
     job = worker.start(
-        "import sys, time\n"
+        "import os, sys, time\n"
+        "log, until = job_data['output_dir'] + '/../log', time.monotonic() + 60\n"
         "for i in range(20):\n"
-        "    print('out', i, file=sys.stdout)\n    time.sleep(0.02)\n"
-        "    print('err', i, file=sys.stderr)\n    time.sleep(0.02)\n"
+        "    for name in ('out', 'err'):\n"
+        "        line, before = f'{name} {i}\\n', os.path.getsize(log)\n"
+        "        getattr(sys, 'std' + name).write(line)\n"
+        "        while os.path.getsize(log) < before + len(line) and time.monotonic() < until:\n"
+        "            time.sleep(0.001)\n"
     )
     log = worker.log(job)
     assert log == b"".join(b"out %d\nerr %d\n" % (i, i) for i in range(20))

@@ -27,6 +27,16 @@ FLAGS = (
     "--disable-sync",
 )
 _NOTEBOOK = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+#: Options of the server: the page lets its application be reached.
+_EXPOSED = (
+    "--LabApp.expose_app_in_browser=True",
+    "--JupyterNotebookApp.expose_app_in_browser=True",
+)
+#: The page says idle also before there is a kernel, and runs no cell then.
+_READY = """() => {
+    const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+    return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
 
 
 class LabPage:
@@ -73,8 +83,7 @@ class LabPage:
 
     def ready(self) -> None:
         """Wait until the kernel is there and has nothing to do."""
-        idle = self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        expect(idle.first).to_be_attached(timeout=PATIENCE * 1000)
+        self.page.wait_for_function(_READY, timeout=PATIENCE * 1000)
 
     def save(self) -> None:
         """Save the notebook, and wait until that is done."""
@@ -113,7 +122,8 @@ def lab_server(
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
     )
     log = home / "lab.log"
-    with jupyter("jupyterlab", env, *options, root=folder, log=log, python=python) as server:
+    more = (*_EXPOSED, *options)
+    with jupyter("jupyterlab", env, *more, root=folder, log=log, python=python) as server:
         yield f"{server.url}lab/tree/{{}}?token={server.token}&reset"
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.sidebar.stage import EXPOSED
 from tests.kernel.lab import LabPage, browser_page, lab_server, open_notebook, write_notebook
 from tests.kernel.panels import STATES, job, show, traits
 
@@ -36,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    with lab_server(folder, *EXPOSED, sidebar=False) as found:
+    with lab_server(folder, sidebar=False) as found:
         yield found
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.sidebar.stage import EXPOSED
 from tests.kernel.lab import browser_page, lab_server
 from tests.kernel.panels import ENDED, STATES, set_theme, show, traits
 
@@ -74,7 +73,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page of JupyterLab, for its themes."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "home").mkdir()
-    with lab_server(folder, *EXPOSED) as address, browser_page(width=1000) as page:
+    with lab_server(folder) as address, browser_page(width=1000) as page:
         page.goto(address.replace("lab/tree/{}", "lab"))
         expect(page.locator("#jp-main-dock-panel")).to_be_visible(timeout=SOON)
         yield page

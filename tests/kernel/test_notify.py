@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.sidebar.stage import EXPOSED, built
+from tests.browser.sidebar.stage import built
 from tests.kernel.lab import (
     LabPage,
     browser_page,
@@ -89,7 +89,7 @@ def address(folder: Path) -> Iterator[str]:
     settings.mkdir(parents=True)
     wishes = {"notify": True, "notifyInBrowser": True, "sound": True}
     (settings / "plugin.jupyterlab-settings").write_text(json.dumps(wishes))
-    with lab_server(folder, *EXPOSED) as found:
+    with lab_server(folder) as found:
         yield found
 
 

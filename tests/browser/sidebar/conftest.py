@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.sidebar.stage import EXPOSED, Stage, built
+from tests.browser.sidebar.stage import Stage, built
 from tests.kernel.lab import browser_page, lab_server
 
 
@@ -16,7 +16,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     built()
     folder = tmp_path_factory.mktemp("lab")
     (folder / "home").mkdir()
-    with lab_server(folder, *EXPOSED) as address, browser_page(width=1300) as page:
+    with lab_server(folder) as address, browser_page(width=1300) as page:
         found = Stage(folder, address, page)
         page.on("pageerror", found.complain)
         try:

@@ -17,11 +17,6 @@ from tests.kernel.lab import PATIENCE, lab_env
 REPOSITORY = Path(__file__).resolve().parents[3]
 BUILT = REPOSITORY / "labextension" / "dist" / "static" / "style.js"
 WAIT = PATIENCE * 1000
-#: Options of the server: the page lets its application be reached.
-EXPOSED = (
-    "--LabApp.expose_app_in_browser=True",
-    "--JupyterNotebookApp.expose_app_in_browser=True",
-)
 
 _SCRIPT = """
 import chutes_jupyter

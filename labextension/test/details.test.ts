@@ -9,7 +9,7 @@ test('of a job that lives it is told what it listens on and did not declare', as
   const asked: string[] = [];
   const offered = [{ port: 7860, address: 'any' }];
   const told = { ports: [], undeclared: offered, trouble: null };
-  const { api } = apiOf(async ({ path }) => {
+  const { api } = apiOf(({ path }) => {
     asked.push(path);
     const said = path.includes('over') ? ended({ id: 'over' }) : job({ id: 'lives' });
     const view = { ...said, mirror: { state: 'complete' } };

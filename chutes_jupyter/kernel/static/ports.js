@@ -49,7 +49,7 @@ export class Ports {
   offer(port) {
     return el("tr", { class: "chutes-offer" },
       el("th", { scope: "row" }, String(port)),
-      el("td", { class: "chutes-muted chutes-wide", colspan: "3" }, "answers; show it?"),
+      el("td", { class: "chutes-muted", colspan: "3" }, "answers; show it?"),
       el("td", { class: "chutes-acts" }, button("Show", `Show port ${port}, which the job did not declare`, async () => {
         const server = await this.actions.server;
         if (server) this.openPage(String(port), () => this.actions.show(port));

@@ -58,7 +58,7 @@ export class PortView extends Widget {
     return this.model.find(this.of.job)?.label ?? this.of.job.slice(0, 6);
   }
 
-  /** Emitted when its port was shown, which the job had not declared. */
+  /** Emitted when its port was shown, which the job had not declared, and when that answered. */
   get shown(): ISignal<this, void> {
     return this._shown;
   }
@@ -78,6 +78,10 @@ export class PortView extends Widget {
       return;
     }
     this.say(this.trans.__('Opening %1 of %2 …', this.of.port, this.label));
+    if (this.unshown) {
+      // Once more when something has come: by then it is known to answer.
+      this.frame.addEventListener('load', () => this._shown.emit(), { once: true });
+    }
     try {
       const answer = await this.answer();
       if (this.isDisposed || this.over) {

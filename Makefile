@@ -7,7 +7,7 @@ help:
 	@echo "make test     set up whatever is missing, check, then run every test"
 	@echo "make faults   the cut run in full: 200 cuts, for each of SEEDS=\"1 2 3\""
 	@echo "make gpu      on a machine with an NVIDIA GPU and PyTorch: the real driver, the real card"
-	@echo "make full     every app of docs/tabs.md in both kinds of tab: minutes"
+	@echo "make full     every app of docs/tabs.md in both kinds of tab, Cancel with every ipykernel: minutes"
 	@echo "make check    ruff, mypy for three platforms, the layers"
 	@echo "make format   let ruff format and sort what it can"
 	@echo "make bench    each case beside its peer: median, spread, ratio"

@@ -25,7 +25,7 @@ def parse() -> argparse.Namespace:
         "cases",
         nargs="*",
         help="start, log, log_blocks, log_program, output, reattach, jobs_10000, load_ext, "
-        "panel_lines, panel_frame, panels_10; all by default",
+        "panel_lines, panel_frame, panels_10, panels_10_frame; all by default",
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"{ROUNDS} by default")
     return parser.parse_args()

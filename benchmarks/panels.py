@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from playwright.sync_api import expect
+
+from tests.kernel.lab import browser_page, lab_server, write_notebook
+from tests.kernel.lab import open_notebook as open_notebook_in_lab
 from tests.kernel.modules import LOG, module_page
 from tests.kernel.notebook import Notebook, open_notebook
 
@@ -26,6 +31,16 @@ _SHOW = """async (lines) => {
   print(text);
   await painted();
   return (performance.now() - began) / 1000;
+}"""
+_FRAMES = """async (seconds) => {
+  let frames = 0;
+  let running = true;
+  const count = () => { frames += 1; if (running) requestAnimationFrame(count); };
+  requestAnimationFrame(count);
+  const began = performance.now();
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  running = false;
+  return (performance.now() - began) / 1000 / frames;
 }"""
 _POUR = """async ([rate, messages, seconds]) => {
   let frames = 0;
@@ -59,6 +74,12 @@ def cases(worker: str, folder: Path) -> dict[str, Case]:
             ten(worker, folder),
             None,
             limit=0.1,
+        ),
+        "panels_10_frame": Case(
+            f"a frame of JupyterLab with {PANELS} live panels, {A_SECOND:,} lines a second in all",
+            ten_frames(folder),
+            None,
+            limit=1 / 55,
         ),
     }
 
@@ -119,6 +140,41 @@ def spent(notebook: Notebook, worker: str) -> float:
     found = (_processor(process) - before) / took
     notebook.run("for job in jobs: job.cancel(wait=0)\nfor job in jobs: job.wait(60)")
     return found
+
+
+def ten_frames(folder: Path) -> Callable[[], float]:
+    """Return a measure of a frame's mean time in a notebook with ten busy panels."""
+
+    def once() -> float:
+        place = Path(tempfile.mkdtemp(dir=folder))
+        (place / "home").mkdir()
+        write_notebook(
+            place / "ten.ipynb",
+            [
+                "%load_ext chutes_jupyter",
+                "%%chute_job talks --timeout 10m\n"
+                "import asyncio\n"
+                "for number in range(100_000):\n"
+                "    print('line', number, 'of a job that has much to say', flush=True)\n"
+                f"    await asyncio.sleep({PANELS / A_SECOND})",
+                f"jobs = [talks.submit(ack=True) for _ in range({PANELS})]\n"
+                "for job in jobs:\n    display(job)",
+                "for job in jobs: job.cancel(wait=0)\nfor job in jobs: job.wait(60)",
+            ],
+        )
+        with lab_server(place) as address, browser_page() as page:
+            lab = open_notebook_in_lab(page, address, "ten.ipynb")
+            for index in range(3):
+                lab.run(index)
+            expect(lab.panel(2)).to_have_count(PANELS)
+            for number in range(PANELS):
+                log = lab.panel(2).nth(number)
+                expect(log).to_contain_text("of a job that has", timeout=60_000)
+            found = float(page.evaluate(_FRAMES, SECONDS))
+            lab.run(3)
+        return found
+
+    return once
 
 
 def _processor(process: int) -> float:

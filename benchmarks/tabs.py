@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import statistics
 import subprocess
 import sys
@@ -26,8 +25,9 @@ import aiohttp
 from chutes_jupyter.config import Workers
 from chutes_jupyter.job import close_client
 from tests.client.rig import start
+from tests.jupyter import jupyter
 from tests.sshd import free_port
-from tests.tabs.jupyter import jupyter_server, wait_for_port
+from tests.tabs.jupyter import jupyter_server
 from tests.tabs.servers import served
 
 from .__main__ import FOLDER, own_settings
@@ -199,28 +199,19 @@ async def rounded(way: Way) -> str:
 @contextlib.contextmanager
 def peer(python: str, folder: Path, host: str, options: list[str], number: int) -> Iterator[Way]:
     """Run jupyter-server-proxy for a port that `ssh -L` leads to."""
-    local, token = free_port(), secrets.token_hex(16)
+    local = free_port()
     tunnel = ["ssh", *options, "-N", "-L", f"127.0.0.1:{local}:127.0.0.1:{number}", host]
     folder.mkdir()
-    runtime = folder / "runtime"
-    command = [
-        python, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.port=0",
-        "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={folder}",
-    ]  # fmt: skip
-    env = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime)}
-    log = folder / "log"
+    env = {**os.environ, "JUPYTER_RUNTIME_DIR": str(folder / "runtime")}
     with (
-        log.open("wb") as file,
         subprocess.Popen(tunnel) as ssh,
-        subprocess.Popen(command, env=env, stdout=file, stderr=file) as server,
+        jupyter("jupyter_server", env, root=folder, log=folder / "log", python=python) as server,
     ):
         try:
-            port = wait_for_port(server, runtime, log)
-            base = f"http://127.0.0.1:{port}/proxy/{local}"
-            yield Way("the peer", base, {"Authorization": f"token {token}"}, server.pid)
+            base = f"http://127.0.0.1:{server.port}/proxy/{local}"
+            headers = {"Authorization": f"token {server.token}"}
+            yield Way("the peer", base, headers, server.process.pid)
         finally:
-            server.terminate()
             ssh.terminate()
 
 

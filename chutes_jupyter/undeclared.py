@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from chutes_jupyter.errors import SpecError
-from chutes_jupyter.models import Port
+from chutes_jupyter.models import SSH_PORT, Port
 
 __all__ = ["Listener", "ListenerList", "UndeclaredPort"]
 
@@ -51,8 +51,8 @@ class UndeclaredPort(Port):
     def __post_init__(self) -> None:
         number = self.port
         whole = isinstance(number, int) and not isinstance(number, bool)
-        if not whole or not LOWEST <= number <= HIGHEST:
-            rule = f"must be a whole number from {LOWEST} to {HIGHEST}"
+        if not whole or not LOWEST <= number <= HIGHEST or number == SSH_PORT:
+            rule = f"must be a whole number from {LOWEST} to {HIGHEST}, and not {SSH_PORT}"
             raise SpecError("port", number, rule, "show_port(7860)")
 
     @classmethod

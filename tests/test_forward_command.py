@@ -113,3 +113,20 @@ def test_in_a_notebook_it_stays_in_the_kernel(notebook: Notebook, tmp_path: Path
     )
     until(lambda: gone(said), "it is closed")
     notebook.run("job.cancel()\njob.wait()")
+
+
+def test_a_port_that_was_not_declared_is_opened_by_its_number(
+    local: Worker, submit: Submit, shell: Shell
+) -> None:
+    number = free_port()
+    job = submit(local, SERVES, data={"port": number}, ack=True)
+    until(lambda: job.undeclared == [number], "it is offered")
+    running = shell.start("forward", job.label, str(number))
+    line = running.stdout.readline()
+    assert re.match(rf"http://\S+ leads to {number} of {job.label}\.", line)
+    assert page(line) == "page /"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, err) == (130, "")
+    said = shell("forward", job.label, str(free_port()), status=1)
+    assert "no process of the job listens there" in said

@@ -22,11 +22,16 @@ from .journal import JobDir
 LOWEST = 1024
 #: So many are told, the lowest.
 MOST = 16
+#: Of jobs with a door; nothing is forwarded to it.
+_DOOR = 2202
 #: How often a supervisor looks, and how long a socket must have stood to be told, in seconds.
 PERIOD, _STOOD = 2.0, 1.9
 #: Who changes his ports all the time is told of less often, in seconds, after so many changes.
 _SELDOM, _FEW = 30.0, 50
 _LISTEN = "0A"
+#: So many sockets in a row that don't listen are behind the last one that does.
+_OTHERS = 100
+_TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing of ours listens there
 _MAPPED = "::ffff:"
 #: Where whoever listens on all addresses is reached, in the order in which that is tried: a
@@ -66,7 +71,7 @@ class Watch:
         self, guardian: int, declared: Iterable[Dict[str, Any]], tell: Callable[..., object]
     ) -> None:
         self._guardian, self._tell = guardian, tell
-        self._declared = {port["port"] for port in declared}
+        self._declared = {_DOOR, *(port["port"] for port in declared)}
         self._since: Dict[str, float] = {}
         self._told: List[Dict[str, Any]] = []
         self._changes = 0
@@ -96,7 +101,7 @@ class Watch:
                 self._next_word = now + (_SELDOM if self._changes > _FEW else 0.0)
 
     def _own(self) -> List[Listener]:
-        found = [each for each in listeners() if each.port not in self._declared]
+        found = [each for each in listeners(_TABLES) if each.port not in self._declared]
         inodes = {each.inode for each in found}
         pids = processes.below(self._guardian) if inodes else []
         key = sorted(inodes), sorted(pids)
@@ -117,10 +122,18 @@ def ways(job: JobDir, port: int) -> List[Way]:
     belongs to that user, or, run as root, about everybody's. Of other users' processes the
     system shows nobody the descriptors, so their sockets are never taken for the job's.
     """
-    found = [each for each in listeners() if each.port == port]
-    if not found:
-        return []
-    own = held(_processes(job), {each.inode for each in found})
+    found: List[Listener] = []
+    there: List[Way] = []
+    for table in _TABLES:
+        # Those of IPv4 are enough where one of them is the job's, and the other table takes long.
+        fresh = [] if there else [each for each in listeners((table,)) if each.port == port]
+        if fresh:
+            found += fresh
+            there = _ways(found, held(_processes(job), {each.inode for each in found}))
+    return there
+
+
+def _ways(found: List[Listener], own: Set[str]) -> List[Way]:
     there = []
     for each in found:
         for host in _REACHED.get(each.host, (each.host,)) if each.inode in own else ():
@@ -139,23 +152,34 @@ def still(job: JobDir, port: int, way: Way) -> bool:
     return any(now.host == way.host and now.takers & way.takers for now in ways(job, port))
 
 
-def listeners() -> List[Listener]:
+def listeners(tables: Iterable[str]) -> List[Listener]:
     """Return every socket here that takes TCP connections of this machine; none without /proc.
 
     Sockets of other network namespaces are not among them: they can't be reached from here.
     """
     found = []
-    for table in ("tcp", "tcp6"):
-        try:
-            with open("/proc/self/net/" + table) as file:
-                rows = [line.split() for line in file.read().splitlines()[1:]]
-        except OSError:  # no /proc, or no IPv6
-            continue
-        for row in rows:
+    for table in tables:
+        with contextlib.suppress(OSError):  # no /proc, or no IPv6
+            found += _rows(table)
+    return [each for each in found if each.port >= LOWEST and _is_here(each.host)]
+
+
+def _rows(table: str) -> List[Listener]:
+    found, others = [], 0
+    with open(table) as file:
+        file.readline()
+        for line in file:
+            # Linux tells of listeners first. Of a busy machine's connections, ten thousands it may
+            # be, it makes no more than are read.
+            others += 1
+            if others > _OTHERS:
+                break
+            row = line.split()
             if row[3] == _LISTEN:
                 address, _, port = row[1].rpartition(":")
                 found.append(Listener(row[9], _host(address), int(port, 16)))
-    return [each for each in found if each.port >= LOWEST and _is_here(each.host)]
+                others = 0
+    return found
 
 
 def held(pids: Iterable[int], inodes: Set[str]) -> Set[str]:

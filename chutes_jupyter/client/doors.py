@@ -316,7 +316,7 @@ class Doors:
         self._tunnels.enter(fresh)
         try:
             await self._tunnels.check_own(live.id, number)
-        except WorkerError as error:
+        except BaseException as error:
             await self._tunnels.leave(fresh)
             if not isinstance(error, ConnectFailed):
                 raise

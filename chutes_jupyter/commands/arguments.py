@@ -218,7 +218,12 @@ def _add_forward(verbs: Any, *, notebook: bool) -> None:
         f"stays {stays}, at the longest until the job ends.",
     )
     _add_job(parser)
-    parser.add_argument("port", metavar="PORT", help="the port's name, as the job declares it")
+    parser.add_argument(
+        "port",
+        metavar="PORT",
+        help="the port's name, as the job declares it; or the number of one that it listens on and "
+        "did not declare",
+    )
     parser.add_argument(
         "local",
         nargs="?",

@@ -63,6 +63,11 @@ def _ports(job: Job, _asked: dict[str, Any]) -> Any:
     return {"ports": view.ports(job), "trouble": job.outage or None}
 
 
+def _show(job: Job, asked: dict[str, Any]) -> Any:
+    """Open a port that the job did not declare; the panel's list then has it."""
+    return {"name": job.show_port(int(asked.get("port") or 0)).name}
+
+
 def _ssh(job: Job, _asked: dict[str, Any]) -> Any:
     return {"command": job.ssh_command, "words": job.ssh_words}
 
@@ -139,6 +144,7 @@ _ACTS: dict[str, Callable[[Job, dict[str, Any]], Any]] = {
     "cancel": _cancel,
     "files": _files,
     "ports": _ports,
+    "show": _show,
     "ssh": _ssh,
     "piece": _piece,
     "preview": _preview,

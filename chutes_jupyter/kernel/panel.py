@@ -63,6 +63,7 @@ class Panel:
         self.widget = PanelWidget(
             job={**view.facts(job), **self._extra},
             ports=view.ports(job),
+            undeclared=job.undeclared,
             files=view.files(job),
             progress=view.progress(job._live.readings),
             metrics=view.metrics(job._live.readings),
@@ -134,6 +135,7 @@ class Panel:
             if whole or _news(facts, widget.job):
                 widget.job = facts
             widget.ports = view.ports(job)
+            widget.undeclared = job.undeclared
             widget.progress = view.progress(known)
             widget.metrics = view.metrics(known)
             widget.usage = view.usage(known)

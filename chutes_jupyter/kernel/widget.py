@@ -21,6 +21,7 @@ class PanelWidget(anywidget.AnyWidget):
     #: What is known of the job, see `view.facts`.
     job: Any = Dict().tag(sync=True)
     ports: Any = List().tag(sync=True)
+    undeclared: Any = List().tag(sync=True)
     files: Any = Dict().tag(sync=True)
     progress: Any = Dict(allow_none=True, default_value=None).tag(sync=True)
     metrics: Any = Dict().tag(sync=True)

@@ -1,6 +1,6 @@
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import type { JobView, PortItem, PortsAnswer } from './api';
+import type { JobView, PortItem, PortsAnswer, UndeclaredItem } from './api';
 import type { JobsModel } from './model';
 import { path, textOf, type Api } from './request';
 
@@ -31,6 +31,11 @@ export class Details {
     return this.view ? this._ports : [];
   }
 
+  /** What else it listens on, which it did not declare. */
+  get undeclared(): readonly UndeclaredItem[] {
+    return this.view ? this._undeclared : [];
+  }
+
   /** Why it could not be told, or empty. */
   get trouble(): string {
     return this._trouble;
@@ -39,6 +44,12 @@ export class Details {
   /** Whether somebody looks. */
   set awake(awake: boolean) {
     this._awake = awake;
+    this._asked = '';
+    this.follow();
+  }
+
+  /** Ask again now. */
+  refresh(): void {
     this._asked = '';
     this.follow();
   }
@@ -60,13 +71,12 @@ export class Details {
   private async ask(job: string, key: string): Promise<void> {
     try {
       const view = await this.api.get<JobView>(path('jobs', job));
-      const ports = view.ports.length
-        ? (await this.api.get<PortsAnswer>(path('jobs', job, 'ports'))).ports
-        : [];
+      const { ports, undeclared } = await this.portsOf(view);
       if (job !== this.model.chosen) {
         return;
       }
-      [this._view, this._ports, this._trouble] = [view, ports, ''];
+      [this._view, this._trouble] = [view, ''];
+      [this._ports, this._undeclared] = [ports, undeclared];
     } catch (error) {
       this._trouble = textOf(error);
     }
@@ -74,6 +84,14 @@ export class Details {
     if (key === this._asked && (this._trouble || this.moves)) {
       this._timer = setTimeout(() => void this.ask(job, key), ROUND);
     }
+  }
+
+  private async portsOf(job: JobView): Promise<Pick<PortsAnswer, 'ports' | 'undeclared'>> {
+    // One that lives may listen on what it did not declare.
+    if (!job.live && job.ports.length === 0) {
+      return { ports: [], undeclared: [] };
+    }
+    return await this.api.get<PortsAnswer>(path('jobs', job.id, 'ports'));
   }
 
   /** Whether it can change without the list telling so. */
@@ -86,6 +104,7 @@ export class Details {
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _view: JobView | null = null;
   private _ports: readonly PortItem[] = [];
+  private _undeclared: readonly UndeclaredItem[] = [];
   private _trouble = '';
   private _changed = new Signal<this, void>(this);
 }

@@ -63,6 +63,7 @@ const plugin: JupyterFrontEndPlugin<IChutes> = {
     const base = serviceManager.serverSettings.baseUrl;
     const tabs = new TabOpener(app, labShell, api, model, base, trans);
     const settings = new Settings(registry, model);
+    tabs.shown.connect(() => details.refresh());
 
     addJobCommands(commands, { api, model, feed, navigator, trans, tabs });
     addWorkerCommands(commands, workers, trans);

@@ -29,7 +29,8 @@ export interface Tabs {
   log(job: JobSummary): void;
   outputs(job: JobSummary): void;
   result(job: JobSummary): void;
-  port(job: JobSummary, port: string): void;
+  /** With `show` also one that the job did not declare, by its number. */
+  port(job: JobSummary, port: string, show?: boolean): void;
 }
 
 /** Whether a port has a page that a tab can show. */
@@ -39,6 +40,11 @@ export function hasPage(port: { proto: string }): boolean {
 
 /** The port that is declared for SSH, and that nothing listens on. */
 export const SSH_PORT = 2202;
+
+/** Whether it is the number of a port, which a job did not declare: it has no other name. */
+export function isNumber(port: unknown): boolean {
+  return typeof port === 'string' && /^\d+$/.test(port);
+}
 
 /** Whether one may go into a job by ssh. */
 export function hasDoor(job: JobSummary): boolean {
@@ -52,7 +58,7 @@ interface JobCommand {
   caption?: string;
   icon?: CommandRegistry.ICommandOptions['icon'];
   /** For which jobs it is offered. */
-  fits?: (job: JobSummary) => boolean;
+  fits?: (job: JobSummary, args: ReadonlyPartialJSONObject) => boolean;
   run: (job: JobSummary, args: ReadonlyPartialJSONObject) => void | Promise<void>;
 }
 
@@ -72,21 +78,22 @@ export function addJobCommands(commands: CommandRegistry, desk: Desk): void {
           properties: {
             job: { type: 'string', description: 'The id of the job' },
             port: { type: 'string', description: 'The name of the port' },
+            show: { type: 'boolean', description: 'Also one that is not declared' },
             ask: { type: 'boolean', description: 'Whether to ask which job' }
           }
         }
       },
       isEnabled: args => {
         const job = given(args);
-        return job ? fits(job) : Boolean(args.ask);
+        return job ? fits(job, args) : Boolean(args.ask);
       },
       execute: async args => {
         try {
           const job = args.job
             ? await named(desk, args.job as string)
-            : (given(args) ?? (await askWhich(desk, label, fits)));
+            : (given(args) ?? (await askWhich(desk, label, each => fits(each, args))));
           // Tabs that are brought back may be those of jobs that have ended since.
-          if (job && fits(job)) {
+          if (job && fits(job, args)) {
             await run(job, args);
           }
         } catch (error) {
@@ -137,11 +144,11 @@ function jobCommands(desk: Desk): JobCommand[] {
       label: trans.__('Open Port'),
       caption: trans.__('Open the page of a job in a tab'),
       icon: icons.portIcon,
-      fits: job => job.live && job.ports.some(hasPage),
+      fits: (job, args) => job.live && (job.ports.some(hasPage) || isNumber(args.port)),
       run: async (job, args) => {
         const port = (args.port as string | undefined) ?? (await askPort(job, trans));
         if (port) {
-          tabs.port(job, port);
+          tabs.port(job, port, Boolean(args.show));
         }
       }
     },

@@ -36,6 +36,11 @@ export class TabOpener implements Tabs {
     return this._changed;
   }
 
+  /** Emitted when a port was shown that a job did not declare. */
+  get shown(): ISignal<this, void> {
+    return this._shown;
+  }
+
   /** Whether a tab can be seen that follows its job. */
   get anyVisible(): boolean {
     return [this.logs, this.ports, this.outputTabs].some(
@@ -74,11 +79,21 @@ export class TabOpener implements Tabs {
     );
   }
 
-  port(job: JobSummary, port: string): void {
-    const make = (): MainAreaWidget<PortView> =>
-      portTab({ job: job.id, port }, this.api, this.model, this.trans);
+  port(job: JobSummary, port: string, show = false): void {
+    const make = (): MainAreaWidget<PortView> => {
+      const tab = portTab({ job: job.id, port }, this.api, this.model, this.trans);
+      tab.content.unshown = show;
+      tab.content.shown.connect(() => this._shown.emit());
+      return tab;
+    };
     if (this.shell) {
-      this.show(this.ports, `chutes-port-${job.id}-${port}`, make);
+      const id = `chutes-port-${job.id}-${port}`;
+      const there = this.ports.find(each => each.id === id);
+      this.show(this.ports, id, make);
+      if (show && there) {
+        // One that was brought back, and waits for that.
+        there.content.askFor();
+      }
       return;
     }
     // Where there are no tabs, the browser's own have to do.
@@ -119,6 +134,7 @@ export class TabOpener implements Tabs {
   }
 
   private readonly _changed = new Signal<this, void>(this);
+  private readonly _shown = new Signal<this, void>(this);
   private readonly logs = new WidgetTracker<MainAreaWidget<LogWidget>>({
     namespace: 'chutes-logs'
   });

@@ -147,10 +147,11 @@ def looked(monkeypatch: pytest.MonkeyPatch, each: int) -> list[Any]:
     words: list[Any] = []
     watch = listening.Watch(1, [], lambda kind, ports: words.append((kind, ports)))
     monkeypatch.setattr(listening, "held", lambda _pids, inodes: inodes)
+    monkeypatch.setattr(listening.processes, "below", lambda _: [])
     now = 100.0
     for number in range(400):
         there = [listening.Listener(str(number // each), "127.0.0.1", 9000 + number // each)]
-        monkeypatch.setattr(listening, "listeners", lambda there=there: there)
+        monkeypatch.setattr(listening, "listeners", lambda _, there=there: there)
         watch.look(now)
         now += listening.PERIOD + 0.01
     return words
@@ -164,6 +165,23 @@ def test_who_changes_ports_all_the_time_is_told_of_seldom(monkeypatch: pytest.Mo
     words = looked(monkeypatch, 2)
     assert 50 < len(words) < 100
     assert words[0] == ("listening", [{"port": 9000, "everywhere": False}])
+
+
+def test_where_the_system_does_not_tell_nothing_is_offered(
+    worker: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    port = free_port()
+    with serving(worker, "127.0.0.1", port, tmp_path / "end") as job:
+        directory = JobDir(str(worker.root), job)
+        stands(directory, port)
+        monkeypatch.setattr(listening, "_TABLES", (str(tmp_path / "none"),))
+        assert listening.ways(directory, port) == []
+        words: list[Any] = []
+        watch = listening.Watch(1, [], lambda kind, ports: words.append((kind, ports)))
+        for now in (100.0, 110.0, 120.0):
+            watch.look(now)
+        assert words == []
 
 
 def test_the_relay_connects_only_to_the_jobs_own(
@@ -236,9 +254,7 @@ def test_who_took_the_port_over_meanwhile_gets_no_connection(worker: Agent, tmp_
         directory = JobDir(str(worker.root), job)
         (way,) = stands(directory, port)
         assert listening.still(directory, port, way)
-        end.touch()
-        until_gone(directory, port)
-        with socket.create_server(("127.0.0.1", port)):
+        with taken_over(end, port):
             assert not listening.still(directory, port, way)
 
 
@@ -250,9 +266,7 @@ def test_a_connection_that_somebody_else_took_passes_nothing(
     with serving(worker, "127.0.0.1", port, tmp_path / "end") as job:
         directory = JobDir(str(worker.root), job)
         before = stands(directory, port)
-        (tmp_path / "end").touch()
-        until_gone(directory, port)
-        with socket.create_server(("127.0.0.1", port)) as others:
+        with taken_over(tmp_path / "end", port) as others:
             outlet = Outlet()
             frames: list[int] = []
             monkeypatch.setattr(outlet, "send", lambda kind, *_: frames.append(kind))
@@ -269,11 +283,16 @@ def test_a_connection_that_somebody_else_took_passes_nothing(
                 connection.recv(100)
 
 
-def until_gone(job: JobDir, port: int) -> None:
+def taken_over(end: Path, port: int) -> socket.socket:
+    """Let the job's process end, and listen in its place."""
+    end.touch()
     deadline = time.monotonic() + PATIENCE
-    while listening.ways(job, port):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:  # it is still there
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_a_directory_that_lies_names_nobody_elses_processes(worker: Agent, tmp_path: Path) -> None:
@@ -285,3 +304,14 @@ def test_a_directory_that_lies_names_nobody_elses_processes(worker: Agent, tmp_p
     with socket.create_server(("127.0.0.1", port)):
         Path(ended.child).write_text('{"pid": 1, "start": 0, "boot": ""}')
         assert listening.ways(ended, port) == []
+
+
+def test_of_many_connections_few_are_read(tmp_path: Path) -> None:
+    """A busy machine has tens of thousands, and each of them would cost every look."""
+    table = Path("/proc/self/net/tcp").read_text().splitlines()
+    head, rows = table[0], [line.split() for line in table[1:]]
+    listens = next(" ".join(row) for row in rows if row[3] == "0A")
+    other = listens.replace(" 0A ", " 01 ", 1)
+    written = tmp_path / "tcp"
+    written.write_text("\n".join([head, *[other] * 90, listens, *[other] * 200, listens]))
+    assert len(listening._rows(str(written))) == 1

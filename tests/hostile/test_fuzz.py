@@ -86,7 +86,8 @@ EVENTS = [
     *liar.EVENTS,
     {"n": 5, "t": 1.0, "type": "notice", "message": "hear"},
     {"n": 6, "t": 1.0, "type": "port", "name": "web", "port": 8080, "ready": True},
-    {"n": 7, "t": 1.0, "type": "state", "state": "failed", "reason": "no", "error": RAISED},
+    {"n": 7, "t": 1.0, "type": "listening", "ports": [{"port": 7860, "everywhere": True}]},
+    {"n": 8, "t": 1.0, "type": "state", "state": "failed", "reason": "no", "error": RAISED},
 ]
 PORT = {"name": "web", "port": 8080, "proto": "http"}
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8J0cQ0aZcmW0Hq5dQ0mO3o1u1l9bqk0l4lF3s5m0aB"
@@ -165,6 +166,7 @@ def test_spoiled_events_leave_a_job_that_can_be_shown(seeds: list[int]) -> None:
             live.apply(parse(replies.EventPage, header or {}).events)
     assert is_harmless(describe(live))
     assert live.ready_ports <= {"web"}
+    assert all(1024 <= each.port <= 65535 for each in live.undeclared)
     live.record()
 
 

@@ -175,6 +175,24 @@ def test_a_job_that_nobody_can_declare_is_refused_before_it_is_recorded(changes:
         parse(JobPage, made_up(**changes))
 
 
+@pytest.mark.parametrize(
+    "ports",
+    [
+        [{"port": 22}],
+        [{"port": 65536}],
+        [{"port": "7860"}],
+        [{"port": 7860}, {"port": 7860, "everywhere": True}],
+        [{"port": 7860 + number} for number in range(17)],
+        [{"port": 7860, "everywhere": "\x1b[2J"}],
+    ],
+    ids=str,
+)
+def test_no_worker_offers_what_no_job_can_listen_on(ports: Any) -> None:
+    event = {"n": 1, "t": 1.0, "type": "listening", "ports": ports}
+    with pytest.raises(errors.AgentFailed, match="malformed"):
+        parse(EventPage, {"events": [event], "state": "running", "terminal": False})
+
+
 def test_every_job_that_is_taken_can_be_listed(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

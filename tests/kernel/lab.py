@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import secrets
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from tests.jupyter import jupyter
 
 PATIENCE = 60.0
 FLAGS = (
@@ -107,48 +105,23 @@ def lab_server(
     Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`. Without `sidebar` our
     extension of JupyterLab is off.
     """
-    token = secrets.token_hex(16)
     home, env = folder / "home", lab_env(folder)
-    runtime, config = Path(env["JUPYTER_RUNTIME_DIR"]), Path(env["JUPYTER_CONFIG_DIR"])
-    (config / "labconfig").mkdir(parents=True, exist_ok=True)
+    settings = Path(env["JUPYTER_CONFIG_DIR"]) / "labconfig"
+    settings.mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
-    off = ["@jupyterlab/apputils-extension:announcements", *([] if sidebar else ["chutes-jupyter"])]
-    (config / "labconfig" / "page_config.json").write_text(
-        json.dumps({"disabledExtensions": dict.fromkeys(off, True)})
+    (settings / "page_config.json").write_text(
+        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
     )
-    command = [
-        python, "-m", "jupyterlab", "--no-browser", "--allow-root",
-        "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={folder}", *options,
-    ]  # fmt: skip
-    with (home / "lab.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
-    try:
-        yield _address(server, runtime, home / "lab.log") + f"lab/tree/{{}}?token={token}&reset"
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    log = home / "lab.log"
+    with jupyter("jupyterlab", env, *options, root=folder, log=log, python=python) as server:
+        yield f"{server.url}lab/tree/{{}}?token={server.token}&reset"
 
 
-def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
-        for file in runtime.glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError):
-                return str(json.loads(file.read_text())["url"])
-        time.sleep(0.1)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
-
-
-def write_notebook(path: Path, cells: Sequence[str]) -> None:
+def write_notebook(path: Path, cells: Sequence[str], kernel: str = "python3") -> None:
     """Write a notebook with these code cells."""
     made = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        metadata={"kernelspec": {"name": kernel, "display_name": kernel}},
     )
     nbformat.write(made, path)
 

@@ -107,6 +107,7 @@ def traits(state: str = "running", **more: Any) -> dict[str, Any]:
             {**http, "url": "" if over else "http://127.12.43.9:8765/", "notice": ""},
             {**tcp, "url": "", "notice": "dropped: 3 up, 4 down"},
         ],
+        "undeclared": [7860] if state == "running" else [],
         "files": {"count": len(entries), "bytes": 4 << 30, "here": 3, "entries": entries,
                   "folder": "chute_outputs/train-3f9c2a"},
         "progress": {"done": 12, "total": 30, "unit": "epoch", "description": "", "rate": 0.03,

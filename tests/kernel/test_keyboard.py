@@ -128,7 +128,7 @@ def test_every_control_has_a_name_and_is_reached(page: Page, lab: LabPage):
           .filter((each) => each.checkVisibility()).map((each) => each.getAttribute("aria-label")
             ?? each.textContent.trim())"""
     )
-    assert len(names) > 12
+    assert len(names) >= 12  # one more where no sidebar tells of ends
     assert all(names), names
     assert panel.aria_snapshot().count("- tab ") == 6
     panel.get_by_role("tab", name="Log").focus()

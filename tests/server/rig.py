@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import PERSONAL
+from tests.jupyter import jupyter
 
 PATIENCE = 60.0
 BASE_URL = "/user/jo/"
@@ -59,8 +56,6 @@ def serving(
     files : sequence of (str, str)
         Modules that it can import, by name, with their text.
     """
-    token = secrets.token_hex(16)
-    runtime = folder / "runtime"
     modules = folder / "modules"
     modules.mkdir(parents=True)
     for name, text in files:
@@ -68,38 +63,16 @@ def serving(
     env = {
         **{name: value for name, value in os.environ.items() if name not in PERSONAL},
         **surroundings,
-        "JUPYTER_RUNTIME_DIR": str(runtime),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "PYTHONPATH": str(modules),
     }
-    command = [
-        sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root",
-        "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--ServerApp.base_url={BASE_URL}",
-        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
+    more = (
+        f"--ServerApp.base_url={BASE_URL}",
         # Others' extensions are not what is looked at here, and take long to load.
         "--ServerApp.jpserver_extensions={'jupyterlab': False, 'notebook': False,"
         " 'jupyter_lsp': False, 'notebook_shim': False, 'jupyter_server_terminals': False}",
         "--log-level=DEBUG", *options,
-    ]  # fmt: skip
+    )  # fmt: skip
     log = folder / "server.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
-    try:
-        yield Server(_address(process, runtime, log), token, process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"the server did not end:\n{log.read_text()[-3000:]}") from None
-
-
-def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        for file in runtime.glob("jpserver-*.json") if runtime.exists() else ():
-            with contextlib.suppress(ValueError):
-                return str(json.loads(file.read_text())["url"])
-        time.sleep(0.05)
-    raise AssertionError(f"the server did not start:\n{log.read_text()[-3000:]}")
+    with jupyter("jupyter_server", env, *more, root=folder, log=log) as found:
+        yield Server(found.url, found.token, found.process, log)

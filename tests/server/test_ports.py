@@ -117,3 +117,47 @@ def test_the_command_into_a_job_opens_it(api: Api, submit: Submit) -> None:
     )
     assert done.stdout.strip() == "inside", done.stderr
     assert door.command.startswith("ssh -F ")
+
+
+def test_a_port_that_was_not_declared_is_offered_and_shown(
+    server: Server, api: Api, submit: Submit
+) -> None:
+    number, other = free_port(), free_port()
+    job = submit("local", WEB, data={"port": number})
+    until(lambda: api.ports(job.id).undeclared, "it is offered", PATIENCE)
+    (offered,) = api.job(job.id).undeclared
+    assert (offered.port, offered.address) == (number, "loopback")
+    assert api.ports(job.id).ports == []
+    with pytest.raises(ApiProblem, match="port_not_found"):
+        api.tab(job.id, str(number), server.origin)  # nobody has asked for it
+    for wrong, status, code in (
+        (other, 409, "forward_failed"),
+        (80, 400, "spec_error"),
+        ("web", 404, "port_not_found"),
+        ("9" * 30, 404, "port_not_found"),
+    ):
+        with pytest.raises(ApiProblem, match=code) as caught:
+            api.show_port(job.id, wrong)  # type: ignore[arg-type]
+        assert caught.value.status == status
+
+    shown = api.show_port(job.id, number)
+    assert (shown.name, shown.port, shown.proto, shown.tab) == (str(number), number, "http", True)
+    assert api.show_port(job.id, number).name == shown.name
+    ready = until(
+        lambda: next((p for p in api.ports(job.id).ports if p.ready), None), "it answers", PATIENCE
+    )
+    assert api.ports(job.id).undeclared == api.job(job.id).undeclared == []
+    assert ready.forward is not None
+    assert httpx.get(ready.forward.url, trust_env=False).text == "from the job"
+    tab = api.tab(job.id, ready.name, server.origin.replace("127.0.0.1", "localhost"))
+    assert tab.url.startswith("http://")
+    path = api.tab(job.id, ready.name, server.origin, "path")
+    assert httpx.get(path.url, trust_env=False).text == "from the job"
+    assert any("those of the ports that it declares" in note for note in path.notes)
+
+    api.cancel(job.id)
+    until(lambda: not api.job(job.id).live, "it ends", PATIENCE)
+    (over,) = api.ports(job.id).ports
+    assert (over.over, over.ready, over.forward) == (True, False, None)
+    with pytest.raises(ApiProblem, match="forward_failed"):
+        api.tab(job.id, ready.name, server.origin)

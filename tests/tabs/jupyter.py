@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-PATIENCE = 60.0
+from tests.jupyter import PATIENCE, jupyter
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 GO = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
 GO_ON = {**GO, "Sec-Fetch-Site": "same-origin"}
@@ -127,45 +123,23 @@ EXTENSIONS = {"chutes_jupyter.server": True, "tests.tabs.extension": True}
 
 @contextlib.contextmanager
 def _running(folder: Path, temporary: Path, base: str, options: Sequence[str]) -> Iterator[Jupyter]:
-    token, root = secrets.token_hex(16), folder / "root"
+    root = folder / "root"
     root.mkdir()
     (root / "private.txt").write_text("private")
-    runtime = folder / "runtime"
     env = {
         **os.environ,
-        "JUPYTER_RUNTIME_DIR": str(runtime),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "PYTHONPATH": str(REPOSITORY),
         "TMPDIR": str(temporary),
     }
-    command = [
-        sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--debug",
-        "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={root}", f"--ServerApp.base_url={base}",
+    more = (
+        "--debug", f"--ServerApp.base_url={base}",
         f"--ServerApp.jpserver_extensions={EXTENSIONS}", *options,
-    ]  # fmt: skip
+    )  # fmt: skip
     log = folder / "jupyter.log"
-    with log.open("wb") as file:
-        server = subprocess.Popen(command, cwd=root, env=env, stdout=file, stderr=file)
-    try:
-        port = wait_for_port(server, runtime, log)
-        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
-            yield Jupyter(port, token, base, log, root, temporary, client, server.pid)
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def wait_for_port(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> int:
-    """Return the port of a Jupyter server, once it is there."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError, ValueError):
-            for name in os.listdir(runtime):
-                if name.startswith("jpserver-") and name.endswith(".json"):
-                    return int(json.loads((runtime / name).read_text())["port"])
-        time.sleep(0.05)
-    raise AssertionError(f"Jupyter did not start:\n{log.read_text()}")
+    with (
+        jupyter("jupyter_server", env, *more, root=root, log=log) as found,
+        httpx.Client(trust_env=False, timeout=PATIENCE) as client,
+    ):
+        pid = found.process.pid
+        yield Jupyter(found.port, found.token, base, log, root, temporary, client, pid)

@@ -119,6 +119,20 @@ export class Actions {
     return this.either(["GET", "/ports"], ["ports"]);
   }
 
+  /**
+   * Have a port shown that the job did not declare: by the kernel, whose list then has it with its
+   * address, and by the server, whose tabs can then open it.
+   *
+   * @returns {Promise<any>} what can show its page has done so
+   */
+  async show(port) {
+    const server = await this.server;
+    const here = this.connected() ? this.kernel("show", { port }) : null;
+    if (!server) return here ?? this.kernel("show", { port });
+    here?.catch(() => {}); // a kernel that is busy or gone has no say in a tab
+    return server.ask("POST", `/jobs/${this.job}/ports/${port}/show`, {});
+  }
+
   /** Return the command that opens a shell in the job. */
   ssh(busy) {
     return this.either(["POST", "/ssh"], ["ssh"], busy);

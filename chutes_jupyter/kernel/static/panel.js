@@ -1,8 +1,8 @@
 /**
  * The panel of a job: what the kernel tells, put in its places.
  *
- * The kernel sets traits (`job`, `ports`, `files`, `progress`, `metrics`, `usage`) and sends the
- * log and displays as messages; the view asks for those when it is ready and seen.
+ * The kernel sets traits (`job`, `ports`, `undeclared`, `files`, `progress`, `metrics`, `usage`) and
+ * sends the log and displays as messages; the view asks for those when it is ready and seen.
  */
 import { Actions } from "./actions.js";
 import { Details } from "./details.js";
@@ -93,6 +93,7 @@ export class PanelView {
     model.on("change:job", () => this.showHead());
     on("job", () => this.showJob());
     on("ports", () => this.showPorts());
+    on("undeclared", () => this.showPorts());
     on("files", () => this.showFiles());
     on("progress", () => this.showProgress());
     on("metrics", () => this.showProgress());
@@ -295,10 +296,11 @@ export class PanelView {
   }
 
   showPorts() {
-    const ports = this.model.get("ports");
+    const [ports, undeclared] = [this.model.get("ports"), this.model.get("undeclared")];
     const ready = ports.filter((port) => port.ready && !port.over).length;
-    this.tabs.update("ports", ports.length > 0 || this.job.ssh, `${ports.length || ""}${ready ? " ●" : ""}`);
-    this.ports.show(ports, this.job);
+    const some = ports.length > 0 || (undeclared.length > 0 && !this.job.over) || this.job.ssh;
+    this.tabs.update("ports", some, `${ports.length || ""}${ready ? " ●" : ""}`);
+    this.ports.show(ports, undeclared, this.job);
   }
 
   showFiles() {

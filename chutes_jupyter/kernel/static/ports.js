@@ -16,8 +16,12 @@ export class Ports {
   }
 
   /** Show the ports as they are. */
-  show(ports, job) {
-    fill(this.rows, ports.map((port) => ({ key: port.name, look: port, make: () => this.row(port) })));
+  show(ports, undeclared, job) {
+    const offers = job.over ? [] : undeclared;
+    fill(this.rows, [
+      ...ports.map((port) => ({ key: port.name, look: port, make: () => this.row(port) })),
+      ...offers.map((port) => ({ key: `offer ${port}`, look: port, make: () => this.offer(port) })),
+    ]);
     if (job.ssh && !job.over && !this.door.firstChild) this.showDoor();
     if (job.over && this.door.firstChild) this.door.replaceChildren();
   }
@@ -35,28 +39,45 @@ export class Ports {
     if (port.proto === "http" && !port.over) this.offerTab(act, port);
     return el("tr", { dataset: { ready: String(port.ready && !port.over) } },
       el("th", { scope: "row" }, port.name),
-      el("td", { class: "chutes-muted" }, `${port.port}/${port.proto}`),
+      // Of one that was not declared the name is its number.
+      el("td", { class: "chutes-muted" }, port.name === String(port.port) ? port.proto : `${port.port}/${port.proto}`),
       el("td", { class: "chutes-ready" }, el("span", { class: "chutes-sign", "aria-hidden": "true" }, sign), ` ${word}`),
       where, act);
+  }
+
+  /** A port that the job listens on and did not declare: opened only if somebody wants that. */
+  offer(port) {
+    return el("tr", { class: "chutes-offer" },
+      el("th", { scope: "row" }, String(port)),
+      el("td", { class: "chutes-muted chutes-wide", colspan: "3" }, "answers; show it?"),
+      el("td", { class: "chutes-acts" }, button("Show", `Show port ${port}, which the job did not declare`, async () => {
+        const server = await this.actions.server;
+        if (server) this.openPage(String(port), () => this.actions.show(port));
+        else this.actions.show(port).catch((error) => this.complain(error.message));
+      })));
   }
 
   async offerTab(cell, port) {
     const server = await this.actions.server;
     if (!server) return;
-    cell.append(button("Open", `Open ${port.name} in a tab of this Jupyter`, async () => {
-      // Opened at once: a browser lets nobody open one later.
-      const page = window.open("", "_blank");
-      try {
-        const found = await this.actions.tab(port.name);
-        if (page) {
-          page.opener = null;
-          page.location.href = found.url;
-        }
-      } catch (error) {
-        page?.close();
-        this.complain(error.message);
+    cell.append(button("Open", `Open ${port.name} in a tab of this Jupyter`, () => this.openPage(port.name)));
+  }
+
+  /** Open the page of a port, once something was done for that. */
+  async openPage(port, first = async () => {}) {
+    // Opened at once: a browser lets nobody open one later.
+    const page = window.open("", "_blank");
+    try {
+      await first();
+      const found = await this.actions.tab(port);
+      if (page) {
+        page.opener = null;
+        page.location.href = found.url;
       }
-    }));
+    } catch (error) {
+      page?.close();
+      this.complain(error.message);
+    }
   }
 
   showDoor() {

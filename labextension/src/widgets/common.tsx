@@ -16,9 +16,9 @@ export function State(props: { state: string; trans: TranslationBundle }): React
   );
 }
 
-/** A small button with an icon and a word. */
+/** A small button with a word, mostly behind an icon. */
 export function Act(props: {
-  icon: LabIcon;
+  icon?: LabIcon;
   label: string;
   title?: string;
   /** Its whole name, where others have the same word on them. */
@@ -39,7 +39,7 @@ export function Act(props: {
       disabled={disabled}
       onClick={onClick}
     >
-      <icon.react tag="span" className="jp-chutes-act-icon" />
+      {icon ? <icon.react tag="span" className="jp-chutes-act-icon" /> : null}
       {bare ? null : <span>{label}</span>}
     </button>
   );

@@ -3,7 +3,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import * as React from 'react';
 
-import type { JobSummary, JobView, PortItem } from '../api';
+import type { JobSummary, JobView, PortItem, UndeclaredItem } from '../api';
 import type { Details } from '../details';
 import * as icons from '../icons';
 import { hasDoor, hasPage, SSH_PORT } from '../jobcommands';
@@ -58,6 +58,9 @@ export function Detail(props: Props): React.JSX.Element | null {
       {view ? <Outputs view={view} trans={trans} /> : null}
       {details.ports.filter(isListed).map(port => (
         <Port key={port.name} {...props} job={job} port={port} />
+      ))}
+      {details.undeclared.map(port => (
+        <Undeclared key={port.port} {...props} job={job} port={port} />
       ))}
       {view?.notices.map(notice => (
         <p key={notice} className="jp-chutes-notice">
@@ -192,13 +195,15 @@ function Port(props: Props & { job: JobSummary; port: PortItem }): React.JSX.Ele
       ? trans.__('ready')
       : trans.__('not ready');
   const address = port.forward?.url || port.forward?.address;
+  // Of one that was only shown the name is its number.
+  const declared = port.name !== String(port.port);
   return (
     <div className="jp-chutes-line jp-chutes-port">
       <span
         className={`jp-chutes-dot${port.ready ? ' jp-mod-ready' : ''}`}
         aria-hidden="true"
       />
-      <span>{`${port.name} ${port.port}/${port.proto}`}</span>
+      <span>{`${declared ? `${port.name} ` : ''}${port.port}/${port.proto}`}</span>
       <span className="jp-chutes-muted">{word}</span>
       {port.tab && hasPage(port) && !port.over ? (
         <Act
@@ -220,6 +225,38 @@ function Port(props: Props & { job: JobSummary; port: PortItem }): React.JSX.Ele
         />
       ) : null}
       {port.notice ? <span className="jp-chutes-note">{port.notice}</span> : null}
+    </div>
+  );
+}
+
+/** A port that the job listens on and did not declare: it is opened only if somebody wants that. */
+function Undeclared(
+  props: Props & { job: JobSummary; port: UndeclaredItem }
+): React.JSX.Element {
+  const { job, port, commands, trans } = props;
+  const name = String(port.port);
+  return (
+    <div className="jp-chutes-line jp-chutes-port">
+      <span
+        className="jp-chutes-muted"
+        title={
+          port.address === 'any'
+            ? trans.__('It listens on all addresses of %1, and is not declared', job.worker)
+            : trans.__(
+                'It listens on a loopback address of %1, and is not declared',
+                job.worker
+              )
+        }
+      >
+        {trans.__('%1 answers; show it?', name)}
+      </span>
+      <Act
+        label={trans.__('Show')}
+        name={trans.__('Show port %1 in a tab', name)}
+        onClick={() =>
+          void commands.execute(CommandIDs.port, { job: job.id, port: name, show: true })
+        }
+      />
     </div>
   );
 }

@@ -2,12 +2,14 @@ import { Clipboard, MainAreaWidget } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Toolbar, ToolbarButton } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
+import { Signal, type ISignal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import type { JobSummary, TabAnswer } from '../api';
+import type { JobSummary, PortItem, TabAnswer } from '../api';
 import { linkIcon, outsideIcon, portIcon, reloadIcon } from '../icons';
+import { isNumber } from '../jobcommands';
 import type { JobsModel } from '../model';
-import { path, textOf, type Api } from '../request';
+import { path, RequestError, textOf, type Api } from '../request';
 import { complain, say } from '../say';
 import { stateWord } from '../words';
 
@@ -56,6 +58,20 @@ export class PortView extends Widget {
     return this.model.find(this.of.job)?.label ?? this.of.job.slice(0, 6);
   }
 
+  /** Emitted when its port was shown, which the job had not declared. */
+  get shown(): ISignal<this, void> {
+    return this._shown;
+  }
+
+  /** Whether somebody has asked for a port that the job did not declare, and it is not shown. */
+  unshown = false;
+
+  /** Have the port shown, which the job did not declare. */
+  askFor(): void {
+    this.unshown = true;
+    void this.load();
+  }
+
   /** Show the page anew, by a new ticket. */
   async load(): Promise<void> {
     if (this.over) {
@@ -74,7 +90,16 @@ export class PortView extends Widget {
       this.cover.hidden = true;
       this.frame.hidden = false;
     } catch (error) {
-      this.say(textOf(error), true);
+      if (isNumber(this.of.port) && isUnknown(error)) {
+        // Brought back after the server was started anew: it is opened by nobody but a person.
+        this.say(
+          this.trans.__('%1 did not declare port %2.', this.label, this.of.port),
+          this.trans.__('Show it'),
+          () => this.askFor()
+        );
+      } else {
+        this.sayFailed(error);
+      }
     }
   }
 
@@ -95,7 +120,7 @@ export class PortView extends Widget {
       }
     } catch (error) {
       opened?.close();
-      this.say(textOf(error), true);
+      this.sayFailed(error);
     }
   }
 
@@ -108,7 +133,14 @@ export class PortView extends Widget {
 
   /** Ask where to open it; where the browser does not find the tab's own host, a path. */
   private async answer(): Promise<TabAnswer> {
-    const where = path('jobs', this.of.job, 'ports', this.of.port, 'tab');
+    const port = (what: string): string =>
+      path('jobs', this.of.job, 'ports', this.of.port, what);
+    if (this.unshown) {
+      await this.api.post<PortItem>(port('show'));
+      this.unshown = false;
+      this._shown.emit();
+    }
+    const where = port('tab');
     const asked = { browser_origin: window.location.origin };
     const answer = await this.api.post<TabAnswer>(where, asked);
     if (answer.probe && !(await answers(answer.probe))) {
@@ -145,15 +177,20 @@ export class PortView extends Widget {
     this.notes.replaceChildren(...answer.notes.map(note => textNode('span', note)));
   }
 
-  private say(text: string, failed = false): void {
+  private sayFailed(error: unknown): void {
+    this.say(textOf(error), this.trans.__('Try again'), () => void this.load());
+  }
+
+  /** Say something in place of the page, and offer what can be done. */
+  private say(text: string, label = '', act: () => void = () => {}): void {
     const parts: Node[] = [textNode('p', text)];
-    if (failed) {
-      const again = document.createElement('button');
-      again.type = 'button';
-      again.className = 'jp-chutes-act';
-      again.textContent = this.trans.__('Try again');
-      again.onclick = () => void this.load();
-      parts.push(again);
+    if (label) {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'jp-chutes-act';
+      button.textContent = label;
+      button.onclick = act;
+      parts.push(button);
     }
     this.cover.replaceChildren(...parts);
     this.cover.hidden = false;
@@ -162,6 +199,7 @@ export class PortView extends Widget {
 
   /** Says which kind of tab it is. */
   readonly kind = new Widget();
+  private readonly _shown = new Signal<this, void>(this);
   private over = false;
   private readonly notes = document.createElement('div');
   private readonly cover = document.createElement('div');
@@ -217,6 +255,11 @@ async function answers(url: string): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** Whether an error says that the server knows no such port of the job. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof RequestError && error.code === 'port_not_found';
 }
 
 function textNode(tag: string, text: string): HTMLElement {

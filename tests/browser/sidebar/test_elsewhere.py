@@ -128,6 +128,7 @@ def test_the_browser_tells_of_an_end_only_where_it_may_and_nobody_looks(stage: S
     file = settings / "plugin.jupyterlab-settings"
     file.write_text(json.dumps({"notifyInBrowser": True}))
     page = stage.page.context.new_page()
+    stage.page.goto("about:blank")  # another page of Lab would be one that is looked at
     try:
         page.add_init_script(_NOTED)
         other = Stage(stage.folder, stage.address, page)

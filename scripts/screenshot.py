@@ -75,6 +75,10 @@ def take_pictures(folder: Path, theme: str, pictures: Path) -> None:
     )
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{THEMES[theme]}"}}')
+    # What the sidebar says of an end would lie over the pictures.
+    quiet = settings.parents[1] / "chutes-jupyter"
+    quiet.mkdir()
+    (quiet / "plugin.jupyterlab-settings").write_text('{"notify": false}')
     with lab_server(folder) as address, browser_page(width=1040, height=1000) as page:
         lab = open_notebook(page, address, "train.ipynb")
         page.keyboard.press("Control+b")  # the file browser leaves the picture

@@ -36,6 +36,10 @@ class JobsWidget(anywidget.AnyWidget):
     _css = frontend.style()
     rows: Any = List().tag(sync=True)
 
+    def __repr__(self) -> str:
+        # It stands in the notebook for who can't draw a widget.
+        return "The table of jobs was here: %chute jobs shows it again."
+
 
 class JobTable:
     """The table, and below it the panel of the job that was opened last."""

@@ -194,12 +194,14 @@ def _chart(name: str, series: Sequence[Sequence[float | None]]) -> str:
         f"{(step - min(steps)) / across * 196 + 2:.1f},{58 - (value - min(values)) / up * 56:.1f}"
         for step, value in points
     )
-    drawing = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="60">'
-        f'<polyline points="{line}" fill="none" stroke="#1976d2" stroke-width="1.5"/></svg>'
-    )
+    # A single value is a dot: a line of one point is nothing.
+    drawn = f'<polyline points="{line}" fill="none" stroke="#1976d2" stroke-width="1.5"/>'
+    if len(points) == 1:
+        drawn = '<circle cx="100" cy="30" r="2.5" fill="#1976d2"/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" width="200" height="60">{drawn}</svg>'
     data = base64.b64encode(drawing.encode("ascii")).decode("ascii")
-    words = _text(f"{name} {values[-1]:.4g} ({min(values):.4g} to {max(values):.4g})")
+    between = f" ({min(values):.4g} to {max(values):.4g})" if len(points) > 1 else ""
+    words = _text(f"{name} {values[-1]:.4g}{between}")
     return (
         '<div style="display: inline-block; margin: 4px 16px 4px 0">'
         f'<div style="{_muted()}">{words}</div>'

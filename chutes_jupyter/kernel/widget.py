@@ -29,6 +29,11 @@ class PanelWidget(anywidget.AnyWidget):
     #: The tab that is open at first; empty for none.
     opened: Any = Unicode().tag(sync=True)
 
+    def __repr__(self) -> str:
+        # It stands in the notebook for who can't draw a widget: nbconvert, GitHub. The record,
+        # which is displayed below, tells them more.
+        return ""
+
 
 def answer_while_busy(widget: anywidget.AnyWidget) -> None:
     """Let a widget's messages arrive while a cell runs.

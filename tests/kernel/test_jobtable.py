@@ -37,6 +37,8 @@ def test_a_thousand_rows_are_sorted_filtered_and_few_of_them_in_the_page(page: P
     assert rows.count() < 40
     # The newest first; a column is sorted by a click, and the other way by another.
     expect(page.locator(".chutes-job", has_text="job-0999")).to_be_in_viewport()
+    cut = "each => each.some((state) => state.scrollWidth > state.clientWidth)"
+    assert not page.locator(".chutes-job .chutes-state").evaluate_all(cut)
     by_job = page.get_by_role("button", name="Sort by job")
     by_job.click()
     expect(page.get_by_role("columnheader", name="Job")).to_have_attribute("aria-sort", "ascending")

@@ -132,9 +132,9 @@ def test_every_control_has_a_name_and_is_reached(page: Page, lab: LabPage):
     assert panel.aria_snapshot().count("- tab ") == 6
     panel.get_by_role("tab", name="Log").focus()
     page.keyboard.press("ArrowRight")
-    assert focused(panel) == "Files5"
+    assert focused(panel) == "Files 5"
     page.keyboard.press("ArrowRight")  # there are no results
-    assert focused(panel) == "Metrics3"
+    assert focused(panel) == "Metrics 3"
     page.keyboard.press("Home")
     assert focused(panel) == "Log"
     # All tabs are one stop: before it is the panel's top, behind it what is open.

@@ -278,6 +278,43 @@ def test_without_the_server_extension_the_kernel_answers_while_a_cell_runs(
     expect(busy.locator(".jp-InputPrompt")).to_have_text("[*]:")
 
 
+def test_where_a_busy_kernel_alone_could_answer_the_button_says_after_this_cell(
+    page: Page, tmp_path: Path, bare_address: str
+):
+    # As front ends do that know no subshells: what is clicked goes where cells go.
+    settings = tmp_path / "home/config/lab/user-settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    off = '{"commsOverSubshells": "disabled"}'
+    (settings / "kernels-settings.jupyterlab-settings").write_text(off)
+    word = tmp_path / "word"
+    busy = f"import os, time\nwhile not os.path.exists({str(word)!r}):\n    time.sleep(0.05)"
+    cells = (WRITES, "train.submit()", busy, "other = train.submit()\nother", "other.result()")
+    write_notebook(tmp_path / "after.ipynb", ["%load_ext chutes_jupyter", *cells])
+    lab = open_notebook(page, bare_address, "after.ipynb")
+    for index in (0, 1, 2):
+        lab.run(index)
+    panel, button = lab.panel(2), lab.cancel_button(2)
+    expect(panel).to_contain_text("step 3", timeout=SOON)
+    lab.run(3, wait=False)
+    expect(lab.cells.nth(3).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    button.click()
+    expect(button).to_have_text("After this cell", timeout=SOON)
+    expect(button).to_have_attribute("title", re.compile("cancels the job when its cell ends"))
+    expect(button).to_be_disabled()
+    expect(panel.locator(".chutes-state")).to_contain_text("running")
+    word.touch()
+    expect(panel.locator(".chutes-state")).to_contain_text("cancelled", timeout=SOON)
+
+    # A cell that waits for a job takes the click at once.
+    lab.run(4)
+    expect(lab.panel(4)).to_contain_text("step 3", timeout=SOON)
+    waits = lab.run(5, wait=False)
+    expect(waits.locator(".jp-InputPrompt")).to_have_text("[*]:")
+    lab.cancel_button(4).click()
+    expect(lab.panel(4).locator(".chutes-state")).to_contain_text("cancelled", timeout=SOON)
+    expect(waits).to_contain_text("JobCancelled", timeout=SOON)
+
+
 def test_the_table_of_jobs_filters_cancels_and_opens_a_panel(
     page: Page, folder: Path, address: str
 ):

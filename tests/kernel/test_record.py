@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -121,7 +122,11 @@ def test_metrics_that_are_no_numbers_are_left_out():
     made = Record(FACTS, NONE, 0.0, metrics={"loss": [[0, None], [1, 2.0]], "none": [[0, None]]})
     page = made._repr_html_()
     assert page.count("<img") == 1
-    assert "loss 2 (2 to 2)" in page
+    assert 'alt="loss 2"' in page
+    # A single one is a dot.
+    assert "<circle" in base64.b64decode(page.partition(";base64,")[2].partition('"')[0]).decode()
+    two = Record(FACTS, NONE, 0.0, metrics={"loss": [[0, 1.0], [1, 2.0]]})._repr_html_()
+    assert 'alt="loss 2 (1 to 2)"' in two
 
 
 @pytest.mark.slow

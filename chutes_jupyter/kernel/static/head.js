@@ -35,7 +35,7 @@ export class Head {
     this.job = job;
     this.told = performance.now();
     const { sign, word } = stateWord(job.state);
-    this.element.dataset.state = job.state;
+    if (this.element.dataset.state !== job.state) this.element.dataset.state = job.state;
     say(this.sign, sign);
     say(this.word, job.state === "pending" && job.reason ? `pending: ${job.reason}` : word);
     say(this.label, job.label);

@@ -59,7 +59,8 @@ export class Notifier {
   take(job, over) {
     const before = this.state;
     this.state = job.state;
-    this.element.hidden = over || offered(TAKES);
+    const hidden = over || offered(TAKES);
+    if (this.element.hidden !== hidden) this.element.hidden = hidden;
     if (!over || !before || before === job.state || this.told) return;
     this.told = true;
     const { id, label, state, reason, elapsed } = job;

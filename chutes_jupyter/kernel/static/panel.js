@@ -257,7 +257,7 @@ export class PanelView {
   /** Show and tell the state, also while nobody looks: it is rare, and may be waited for. */
   showHead() {
     const { job } = this;
-    this.element.dataset.state = job.state;
+    if (this.element.dataset.state !== job.state) this.element.dataset.state = job.state;
     // Who stands on Cancel when it goes stands in the head then, which tells the end.
     keepFocus(this.head.element, () => {
       this.head.show(job);

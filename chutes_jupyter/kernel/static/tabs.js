@@ -35,7 +35,7 @@ export class Tabs {
     const tab = el("button", {
       type: "button", role: "tab", id, "aria-controls": `${id}-body`, class: "chutes-tab",
       "aria-selected": "false", tabindex: -1, onclick: () => this.choose(name),
-    }, label, extra);
+    }, label, " ", extra);
     const body = el("div", { role: "tabpanel", id: `${id}-body`, "aria-labelledby": id, class: "chutes-tabbody" }, content);
     body.hidden = true;
     this.list.append(tab);

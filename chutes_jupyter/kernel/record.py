@@ -135,7 +135,7 @@ class Record:
             code = _text(f'chutes_jupyter.attach("{known["label"]}")')
             again = f'<div style="{_muted()}"><code>{code}</code> opens it again.</div>'
         return (
-            f'<div><b style="color: {colour}">{sign} {_text(state.replace("_", " "))}</b> '
+            f'<div><b style="{_coloured(colour)}">{sign} {_text(state.replace("_", " "))}</b> '
             f'<code style="background: none">{_text(known["label"])}</code> '
             f'<span style="{_muted()}">on {_text(known["worker"])} · '
             f"{_text(' · '.join(times))}</span></div>{again}"
@@ -170,6 +170,14 @@ class Record:
 
     def _charts(self) -> str:
         return "".join(_chart(name, series) for name, series in self.metrics.items())
+
+
+def _coloured(colour: str) -> str:
+    """Return a colour for text on a ground that may be light or dark: nearer to what is around it.
+
+    A browser that can't mix takes the first.
+    """
+    return f"color: {colour}; color: color-mix(in srgb, {colour} 60%, currentColor)"
 
 
 def _muted() -> str:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.sidebar.stage import WAIT, Stage
+from tests.kernel.eyes import faint, too_wide
 from tests.nvml import Cards, build
 
 pytestmark = pytest.mark.slow
@@ -38,54 +39,6 @@ _NO_STATE = """
 from chutes_jupyter.store import Store
 Store.open().remove(f"{number + 1:032x}" for number in range(10))
 """
-#: WCAG's contrast of every text in the sidebar against what is behind it, where it is too low.
-_FAINT = """() => {
-    const canvas = document.createElement('canvas').getContext('2d');
-    const parse = text => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = text;
-        canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-        return [r, g, b, a / 255];
-    };
-    const over = ([r, g, b, a], under) =>
-        [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
-    const ground = node => {
-        const layers = [];
-        for (let each = node; each; each = each.parentElement) {
-            layers.push(parse(getComputedStyle(each).backgroundColor));
-        }
-        return layers.reduceRight((under, layer) => over(layer, under), [255, 255, 255]);
-    };
-    const light = rgb => {
-        const [r, g, b] = rgb.map(v => v / 255).map(
-            v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const faint = [];
-    const walk = document.createTreeWalker(
-        document.querySelector('#chutes-sidebar'), NodeFilter.SHOW_TEXT);
-    let texts = 0;
-    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-        const box = node.parentElement;
-        const alone = box.closest('option, style') || !box.checkVisibility();
-        if (!node.data.trim() || alone) continue;
-        texts += 1;
-        const under = ground(box);
-        const shown = light(over(parse(getComputedStyle(box).color), under));
-        const [low, high] = [shown, light(under)].sort((a, b) => a - b);
-        const contrast = (high + 0.05) / (low + 0.05);
-        if (contrast < 4.5) faint.push(`${node.data}: ${contrast.toFixed(2)}`);
-    }
-    return texts > 20 ? faint : [`only ${texts} texts`];
-}"""
-#: What is wider than its place and not cut with an ellipsis.
-_OVERFLOWING = """() => [...document.querySelectorAll('#chutes-sidebar *')]
-    .filter(each => each.checkVisibility() && each.scrollWidth > each.clientWidth + 1
-        && !['INPUT', 'SELECT'].includes(each.tagName) && !each.closest('svg')
-        && getComputedStyle(each).display !== 'inline'
-        && getComputedStyle(each).textOverflow !== 'ellipsis')
-    .map(each => each.outerHTML.slice(0, 200))"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -140,7 +93,7 @@ def test_every_text_can_be_read_and_no_state_needs_its_colour(stage: Stage, them
     stage.row(label, "40 %")
     stage.row("st9-", "timed out")
     stage.choose(label)
-    assert stage.page.evaluate(_FAINT) == []
+    assert not faint(stage.show())
     signs = stage.rows.filter(has_text="st").locator(".jp-chutes-sign").all_inner_texts()
     assert len(set(signs)) == 10
     words = stage.rows.filter(has_text="st").locator(".jp-chutes-state").all_inner_texts()
@@ -161,7 +114,7 @@ def test_it_fits_wherever_its_edge_is(stage: Stage, width: int) -> None:
     box = sidebar.bounding_box()
     assert box
     assert box["width"] == pytest.approx(width, abs=25)
-    assert stage.page.evaluate(_OVERFLOWING) == []
+    assert not too_wide(sidebar)
     expect(sidebar.get_by_role("button", name="Cancel", exact=True)).to_be_in_viewport()
     stage.command("worker", "remove", "gpu1")
     stage.command("cancel", label)

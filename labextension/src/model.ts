@@ -106,9 +106,12 @@ export class JobsModel {
     ended.forEach(job => this._ended.emit(job));
   }
 
-  /** Take the newest of one job. */
+  /** Take what is told of one job, unless more is known: an answer may come after the news. */
   take(job: JobSummary): void {
     const before = this._jobs.get(job.id);
+    if (before && job.event < before.event) {
+      return;
+    }
     this._jobs.set(job.id, job);
     this.touch();
     if (before?.live && !job.live) {

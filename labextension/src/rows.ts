@@ -77,7 +77,12 @@ export function rowsOf(
   const groups = new Map<string, JobSummary[]>();
   for (const job of found) {
     const key = job[grouping] ?? '';
-    groups.set(key, [...(groups.get(key) ?? []), job]);
+    const members = groups.get(key);
+    if (members) {
+      members.push(job);
+    } else {
+      groups.set(key, [job]);
+    }
   }
   return [...groups].flatMap(([key, members]): Row[] => [
     {

@@ -34,6 +34,17 @@ test('a job that ends goes down, and is told once', () => {
   expect(told).toEqual(['a failed']);
 });
 
+test('an answer that comes after the news changes nothing', () => {
+  const model = modelOf(job({ id: 'a' }));
+  const told: string[] = [];
+  model.ended.connect((_, each) => told.push(each.state));
+  model.take(ended({ id: 'a', state: 'cancelled', event: 5 }));
+  model.take(job({ id: 'a', state: 'cancelling', event: 4 }));
+  expect(model.find('a')?.state).toBe('cancelled');
+  model.take(ended({ id: 'a', state: 'cancelled', event: 5 }));
+  expect(told).toEqual(['cancelled']);
+});
+
 test('what ended while nobody listened is told when the list is read anew', () => {
   const model = modelOf(job({ id: 'a' }), job({ id: 'b' }), ended({ id: 'c' }));
   const told: string[] = [];

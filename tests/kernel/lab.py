@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -118,8 +119,9 @@ def lab_server(
     settings = Path(env["JUPYTER_CONFIG_DIR"]) / "labconfig"
     settings.mkdir(parents=True, exist_ok=True)
     # Its question about news would lie over the cells.
+    off = ["@jupyterlab/apputils-extension:announcements", *([] if sidebar else ["chutes-jupyter"])]
     (settings / "page_config.json").write_text(
-        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+        json.dumps({"disabledExtensions": dict.fromkeys(off, True)})
     )
     log = home / "lab.log"
     more = (*_EXPOSED, *options)

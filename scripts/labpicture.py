@@ -6,17 +6,13 @@ started as people start theirs: Playwright's own switches off what TensorBoard n
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from pictures import PICTURES, REPOSITORY, THEMES, keep
 from playwright.sync_api import Page, expect
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PICTURES = REPOSITORY / "docs" / "img"
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 PATIENCE_MS = 90_000
 CELLS = [
     "%load_ext chutes_jupyter",
@@ -26,7 +22,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 writer = SummaryWriter("runs")
 board = subprocess.Popen([sys.executable, "-m", "tensorboard.main",
-    "--logdir", "runs", "--port", "8066", "--reload_interval", "1"])
+    "--logdir", "runs", "--port", "8066",
+    "--reload_interval", "1", "--load_fast", "false"])
 for epoch in range(job_data["epochs"]):
     loss = 2.3 * math.exp(-epoch / 40) + random.random() / 30
     self.progress(epoch + 1, job_data["epochs"], unit="epoch", loss=loss)
@@ -70,7 +67,7 @@ def take(folder: Path, theme: str, picture: Path) -> None:
     (settings / "themes.jupyterlab-settings").write_text(f'{{"theme": "{THEMES[theme]}"}}')
     with lab_server(folder) as address, browser() as context:
         page = context.new_page()
-        page.set_viewport_size({"width": 1640, "height": 860})
+        page.set_viewport_size({"width": 1800, "height": 900})
         stage = Stage(folder, address, page)
         for name, body in OTHERS.items():
             stage.submit(name, body)
@@ -78,7 +75,7 @@ def take(folder: Path, theme: str, picture: Path) -> None:
         for index in range(len(CELLS)):
             lab.run(index)
         arrange(page, stage)
-        keep(page, picture)
+        keep(page.screenshot(), picture)
         stage.end_jobs()
 
 
@@ -97,12 +94,6 @@ def arrange(page: Page, stage: object) -> None:
         "document.querySelectorAll('.jp-Notification-Toast-Close').forEach(each => each.click())"
     )
     page.wait_for_timeout(6_000)  # TensorBoard draws
-
-
-def keep(page: Page, file: Path) -> None:
-    """Write a picture with few colours: these are a third as large and look the same."""
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ temporary folder with a home of its own, so that nothing of yours is in the pict
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from pictures import PICTURES, REPOSITORY, THEMES, keep
 from playwright.sync_api import Locator, expect
 
 if TYPE_CHECKING:
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
     from tests.kernel.lab import LabPage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PICTURES = REPOSITORY / "docs" / "img"
 PATIENCE_MS = 60_000
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 CELLS = [
     "%load_ext chutes_jupyter",
@@ -84,7 +80,11 @@ def take_pictures(folder: Path, theme: str, pictures: Path) -> None:
         page.keyboard.press("Control+b")  # the file browser leaves the picture
         for index in range(3):
             lab.run(index)
-        take_all(page, lab, lambda part, name: keep(part, pictures / f"panel-{name}-{theme}.png"))
+        take_all(
+            page,
+            lab,
+            lambda part, name: keep(part.screenshot(), pictures / f"panel-{name}-{theme}.png"),
+        )
 
 
 def take_all(page: Page, lab: LabPage, take: Callable[[Locator, str], None]) -> None:
@@ -118,12 +118,6 @@ def take_all(page: Page, lab: LabPage, take: Callable[[Locator, str], None]) -> 
     record = lab.cells.nth(2).locator(".chutes-record")
     expect(record).to_contain_text("failed", timeout=PATIENCE_MS)
     take(record, "record")
-
-
-def keep(part: Locator, file: Path) -> None:
-    """Write a picture with few colours: these are a tenth as large and look the same."""
-    picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
-    picture.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ in the test group. Nothing of yours is in the pictures: the server has a home of
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import tempfile
@@ -14,15 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from pictures import PICTURES, REPOSITORY, THEMES, keep
 from playwright.sync_api import Locator, expect
 
 if TYPE_CHECKING:
     from tests.browser.sidebar.stage import Stage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PICTURES = REPOSITORY / "docs" / "img"
-THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 PATIENCE_MS = 60_000
 #: The widths that a person may give it, in CSS pixels.
 WIDTHS = {"narrow": 230, "wide": 420}
@@ -84,7 +80,7 @@ def main() -> int:
                     Path(folder),
                     theme,
                     lambda part, name, theme=theme: keep(
-                        part, pictures / f"sidebar-{name}-{theme}.png"
+                        part.screenshot(), pictures / f"sidebar-{name}-{theme}.png"
                     ),
                 )
     return 0
@@ -132,12 +128,6 @@ def take_states(
     take(sidebar, "failed")
     stage.choose("queued-", "pending")
     take(sidebar, "waiting")
-
-
-def keep(part: Locator, file: Path) -> None:
-    """Write a picture with few colours: these are a tenth as large and look the same."""
-    picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
-    picture.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":

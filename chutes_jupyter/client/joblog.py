@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from chutes_jupyter import portal
 from chutes_jupyter.client.facts import JobFacts
+from chutes_jupyter.client.logfeed import last_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,3 +118,9 @@ class JobLog(JobFacts):
         """Return the byte at which the last so many lines of the log begin."""
         client = self._followed(mirror=False)
         return self._in_time(portal.spawn(client.log_offset, self._live, tail), timeout)
+
+    def _last_runs(self, lines: int, most: int, timeout: float) -> list[tuple[int, bytes]]:
+        """Return the last lines so far, as what one stream wrote after the other."""
+        client = self._followed(mirror=False)
+        control, _ = client.way_to(self._live.worker)
+        return self._in_time(portal.spawn(last_runs, control, self._live, lines, most), timeout)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from chutes_jupyter.client.logindex import LogIndex
-from chutes_jupyter.client.logs import PIECE, LogStream, last_bytes
+from chutes_jupyter.client.logindex import STDOUT, LogIndex
+from chutes_jupyter.client.logs import PIECE, LogStream, last_bytes, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,11 +58,21 @@ class LogFeed:
         The first byte; without one it begins `window` bytes before the end.
     window : int
         How far it may be behind, in bytes.
+    follow : bool
+        Whether to go on until the job has ended; else to the present end.
     """
 
-    def __init__(self, session: Session, live: Live, begin: int | None, window: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        live: Live,
+        begin: int | None,
+        window: int,
+        *,
+        follow: bool = True,
+    ) -> None:
         self._session, self._live = session, live
-        self._begin, self._window = begin, window
+        self._begin, self._window, self._follow = begin, window, follow
         self._index = LogIndex(session, live)
         self._stream: LogStream | None = None
         self._reset = begin is None
@@ -100,10 +111,47 @@ class LogFeed:
         begin = self._begin
         if begin is None:
             begin = await last_bytes(self._session, self._live, self._window)
-        self._stream = LogStream(self._session, self._live, offset=begin, follow=True)
+        self._stream = LogStream(self._session, self._live, offset=begin, follow=self._follow)
         return self._stream
 
     async def aclose(self) -> None:
         """Stop asking."""
         if self._stream is not None:
             await self._stream.aclose()
+
+
+async def last_runs(session: Session, live: Live, lines: int, most: int) -> list[tuple[int, bytes]]:
+    """Return the last lines of a log so far, as what one stream wrote after the other.
+
+    Parameters
+    ----------
+    session : Session
+        The way to the worker.
+    live : Live
+        The job, which the client follows.
+    lines : int
+        So many of them.
+    most : int
+        About so many bytes of them at the most.
+
+    Returns
+    -------
+    list of (int, bytes)
+        Of each run the stream, 1 or 2 (stderr), and what it wrote.
+    """
+    begin = await last_lines(session, live, lines, most)
+    feed = LogFeed(session, live, begin, most, follow=False)
+    found: list[tuple[int, bytes]] = []
+    try:
+        while (part := await feed.next()) is not None:
+            if part.reset:
+                found.clear()
+            marks = [(0, STDOUT), *part.runs, (len(part.data), STDOUT)]
+            found += [
+                (stream, part.data[at:until])
+                for (at, stream), (until, _) in pairwise(marks)
+                if until > at
+            ]
+    finally:
+        await feed.aclose()
+    return found

@@ -202,25 +202,27 @@ async def last_bytes(session: Session, live: Live, count: int) -> int:
     return (await _ask(session, live, tail=count, wait=0.0)).head.offset
 
 
-async def last_lines(session: Session, live: Live, lines: int) -> int:
+async def last_lines(session: Session, live: Live, lines: int, most: int | None = None) -> int:
     """Return the offset at which the last so many lines of a log begin.
 
-    Looked for from the end backwards: a log of many gigabytes is not read for that.
+    Looked for from the end backwards: a log of many gigabytes is not read for that. With `most`
+    no more than so many bytes and a piece's are read, and lines longer than that are cut.
     """
     if not live.acknowledged:
         return 0
     piece = await _ask(session, live, tail=PIECE, wait=0.0)
     begin, data = piece.begin, piece.data
+    first = 0 if most is None else max(0, piece.end - most)
     if not lines:
-        return begin + len(data)
+        return piece.end
     end = len(data) - 1 if data.endswith(b"\n") else len(data)
     while True:
         end = data.rfind(b"\n", 0, end)
         lines -= end >= 0
         if not lines:
             return begin + end + 1
-        if end < 0 and begin == 0:
-            return 0
+        if end < 0 and begin <= first:
+            return begin
         if end < 0:
             before = max(0, begin - PIECE)
             piece = await _ask(session, live, offset=before, wait=0.0)

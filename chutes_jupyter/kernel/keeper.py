@@ -12,7 +12,7 @@ from IPython.display import display
 
 from chutes_jupyter.errors import ChuteError
 from chutes_jupyter.kernel import ending, view
-from chutes_jupyter.kernel.logtail import shown
+from chutes_jupyter.kernel.logtail import READ_BYTES, READ_LINES, shown
 from chutes_jupyter.kernel.record import MAX_LINES, Record
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class Keeper:
             self._context.copy().run(self._handle.update, made)
 
     def _read_log(self) -> str:
-        return shown(self._job.logs(tail=MAX_LINES, timeout=_PATIENCE))
+        runs = self._job._last_runs(READ_LINES, READ_BYTES, _PATIENCE)
+        return shown(runs, MAX_LINES)
 
     def follow(self) -> None:
         """Keep it up to date by itself until the job and its files are there: without a panel."""

@@ -11,6 +11,7 @@ from chutes_jupyter import portal
 from chutes_jupyter.agent import logs as agent_logs
 from chutes_jupyter.client import logindex
 from chutes_jupyter.client.logfeed import LogFeed, LogPart
+from chutes_jupyter.client.logs import PIECE
 from chutes_jupyter.config import Worker
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import AgentFailed
@@ -132,3 +133,33 @@ def test_a_worker_that_lies_about_them_is_found_out(
 
     with pytest.raises(AgentFailed):
         portal.call(look)
+
+
+def last_of(job: Job, lines: int, most: int) -> list[tuple[int, bytes]]:
+    return job._last_runs(lines, most, PATIENCE)
+
+
+def test_the_last_lines_come_with_their_streams(worker: Worker, submit: Submit) -> None:
+    job = submit(worker, TALKS)
+    job.wait(PATIENCE)
+    runs = last_of(job, 20, 1 << 20)
+    assert {stream for stream, _ in runs} == {1, 2}
+    assert b"".join(data for _, data in runs).count(b"\n") == 20
+    assert all(data.startswith((b"out", b"err")[stream - 1]) for stream, data in runs)
+    assert b"out 299\n" in b"".join(data for stream, data in runs if stream == 1)
+
+
+def test_of_a_line_that_is_rewritten_for_hours_only_the_end_is_read(
+    local: Worker, submit: Submit
+) -> None:
+    job = submit(local, "import os\nfor n in range(3000):\n    os.write(2, b'\\r%01023d' % n)")
+    job.wait(PATIENCE)
+    size = sum(len(data) for _, data in last_of(job, 5, 300_000))
+    assert 300_000 <= size < 300_000 + 2 * PIECE
+    assert sum(len(data) for _, data in last_of(job, 5, 1 << 30)) == 3000 * 1024
+
+
+def test_a_job_that_said_nothing_has_no_last_lines(local: Worker, submit: Submit) -> None:
+    job = submit(local, "return 1")
+    job.wait(PATIENCE)
+    assert last_of(job, 5, 1000) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SOON = 30_000
 JOB = (
     "%%chute_job train\n"
+    "import time\nfrom tqdm import tqdm\n"
+    "for step in tqdm(range(3), mininterval=0):\n"
+    "    print('step', step)\n    time.sleep(0.2)\n"
     "print('the last words')\n"
     "self.metric('loss', 0.5)\n"
     "open(job_data['output_dir'] + '/kept.txt', 'w').write('x')\n"
@@ -47,6 +51,10 @@ def expect_record(page: Page, file: Path) -> None:
     expect(record).to_be_visible()
     for word in WORDS:
         expect(record).to_contain_text(word)
+    # The bar is one line of its own, as in the panel.
+    expect(record.locator("pre", has_text="step 0")).to_contain_text(
+        re.compile(r"^step 0\nstep 1\nstep 2\n100%\|.*\nthe last words$", re.MULTILINE)
+    )
     picture = record.get_by_role("img", name="loss 0.5")
     assert picture.evaluate("each => each.naturalWidth") > 0
     body = page.locator("body")

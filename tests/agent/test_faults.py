@@ -179,8 +179,8 @@ def test_a_file_that_says_nothing_of_use_is_passed_over(tmp_path: Path) -> None:
         assert faults.read(str(path)) is None
     thread = "Thread 0x%x (most recent call first):\n" + '  File "In[1]", line 3 in f\n' * 100
     path.write_text("".join(thread % number for number in range(500)))
-    began = time.monotonic()
+    began = time.process_time()
     found: Any = faults.read(str(path))
     assert found.where == "f (In[1], line 3)"
     assert len(found.text) <= 20_000
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1

@@ -26,6 +26,7 @@ _PAGE = 500
 _TRIES = 3
 #: Instead of a version: whatever outputs the worker has may go.
 _WHATEVER = -1
+_ADRIFT = "its worker was removed: name the job to take it off the list"
 
 
 @dataclass
@@ -53,6 +54,9 @@ async def clean(
 ) -> Cleaned:
     """Remove jobs that have ended, from their workers and from the store.
 
+    Those of a worker that was removed can only be taken off the list, where they or their worker
+    are named; named themselves, also those that had not ended when it was last heard of.
+
     Parameters
     ----------
     client : JobClient
@@ -68,13 +72,13 @@ async def clean(
     dry : bool
         Change nothing.
     """
-    store = client.store
-    if worker is not None:
-        Workers.load().get(worker)
-    asked = [await client.find(text) for text in jobs]
+    store, workers = client.store, await asyncio.to_thread(Workers.load)
+    if worker is not None and not await asyncio.to_thread(store.count, worker=worker):
+        workers.get(worker)
+    named = [await client.find(text) for text in jobs]
     silent = {text.partition(" (")[0] for text in await client.discover()}
     if jobs:
-        found = [await asyncio.to_thread(store.get, record.id) for record in asked]
+        found = [await asyncio.to_thread(store.get, record.id) for record in named]
     else:
         found = await asyncio.to_thread(store.list, worker=worker, live=False)
     oldest = None if older is None else time.time() - older
@@ -85,13 +89,21 @@ async def clean(
         and (oldest is None or (each.ended or each.created) <= oldest)
     ]
     cleaner = Cleaner(store, dry=dry, outputs=outputs)
-    ended = [each for each in found if each.ended_for_good]
-    cleaner.done.kept += [(e, f"it is {e.state}") for e in found if not e.ended_for_good]
-    await cleaner.forget([each for each in ended if not each.event])
-    workers = {each.worker for each in ended if each.event}
+    adrift = [each for each in found if each.worker not in workers]
+    given_up = [
+        each
+        for each in adrift
+        if jobs or (each.ended_for_good and (worker is not None or not each.event))
+    ]
+    cleaner.done.kept += [(each, _ADRIFT) for each in adrift if each not in given_up]
+    known = [each for each in found if each.worker in workers]
+    ended = [each for each in known if each.ended_for_good]
+    cleaner.done.kept += [(e, f"it is {e.state}") for e in known if not e.ended_for_good]
+    await cleaner.forget([*given_up, *(each for each in ended if not each.event)])
+    asked = {each.worker for each in ended if each.event}
     if not jobs:
-        workers |= {w.name for w in Workers.load() if worker in (None, w.name)} - silent
-    for name in sorted(workers):
+        asked |= {w.name for w in workers if worker in (None, w.name)} - silent
+    for name in sorted(asked):
         records = [each for each in ended if each.event and each.worker == name]
         await cleaner.clean(name, client.way_to(name)[0], records, sweep=not jobs)
     if not dry:
@@ -117,7 +129,7 @@ class Cleaner:
         self._store, self._dry, self._outputs = store, dry, outputs
 
     async def forget(self, records: Sequence[JobRecord]) -> None:
-        """Remove jobs that no worker ever had."""
+        """Remove jobs that no worker has, or none that could be asked."""
         await asyncio.to_thread(self._forget, records)
 
     async def clean(
@@ -135,7 +147,7 @@ class Cleaner:
                 handled = {each.id for each in self.done.removed}
                 handled |= {each.id for each, _ in self.done.kept}
                 left = [each for each in records if each.id not in handled]
-                self.done.kept += [(each, f"{worker} can't be asked") for each in left]
+                self.done.kept += [(each, _unasked(worker)) for each in left]
                 return
 
     async def _clean_page(
@@ -196,6 +208,10 @@ class Cleaner:
         if not self._dry:
             self._store.remove([record.id for record in records])
             kept.forget(record.id for record in records)
+
+
+def _unasked(worker: str) -> str:
+    return f"{worker} can't be asked; if it is gone for good, remove the worker, and then its jobs"
 
 
 def _folder(record: JobRecord) -> MirrorFolder | None:

@@ -269,7 +269,8 @@ def _add_clean(verbs: Any) -> None:
         help="remove jobs that have ended",
         description="Remove jobs that have ended: their folders on the workers, with log and "
         "result, and their lines in the list. What lives is kept, and so is what has output "
-        "files that were not brought here; the files that were brought here stay.",
+        "files that were not brought here; the files that were brought here stay. Jobs of a worker "
+        "that was removed leave the list where they are named, or with --worker.",
     )
     parser.add_argument("job", nargs="*", metavar="JOB", help=f"only these: {_JOB_HELP}")
     parser.add_argument(

@@ -65,7 +65,7 @@ const plugin: JupyterFrontEndPlugin<IChutes> = {
     const settings = new Settings(registry, model);
     tabs.shown.connect(() => details.refresh());
 
-    addJobCommands(commands, { api, model, feed, navigator, trans, tabs });
+    addJobCommands(commands, { api, model, feed, navigator, workers, trans, tabs });
     addWorkerCommands(commands, workers, trans);
     const sidebar = makeSidebar({
       app,

@@ -12,6 +12,7 @@ import { path, RequestError, type Api } from './request';
 import { complain, say } from './say';
 import { CommandIDs } from './tokens';
 import { canCancel } from './words';
+import type { WorkersModel } from './workers';
 
 /** What the commands of a job need. */
 export interface Desk {
@@ -19,6 +20,7 @@ export interface Desk {
   model: JobsModel;
   feed: JobsFeed;
   navigator: Navigator;
+  workers: WorkersModel;
   trans: TranslationBundle;
   /** Opens a tab of this front end. */
   tabs: Tabs;
@@ -177,7 +179,7 @@ function jobCommands(desk: Desk): JobCommand[] {
       id: CommandIDs.remove,
       label: trans.__('Remove Job'),
       icon: icons.removeIcon,
-      fits: job => !job.live,
+      fits: job => !job.live || desk.workers.lacks(job.worker),
       run: job => remove(desk, job)
     }
   ];
@@ -225,7 +227,12 @@ async function remove(desk: Desk, job: JobSummary): Promise<void> {
   const { api, model, trans } = desk;
   const answer = await showDialog({
     title: trans.__('Remove %1?', job.label),
-    body: trans.__('It leaves this list, and its folder on %1 is deleted.', job.worker),
+    body: desk.workers.lacks(job.worker)
+      ? trans.__(
+          'It leaves this list. Its worker %1 is none of yours any more: nothing is ended or deleted there.',
+          job.worker
+        )
+      : trans.__('It leaves this list, and its folder on %1 is deleted.', job.worker),
     checkbox: {
       label: trans.__('Delete its output files on this machine, too'),
       checked: false

@@ -33,6 +33,11 @@ export class WorkersModel {
     return this._busy;
   }
 
+  /** Whether a worker was removed, as far as is known: of its jobs nothing new will come. */
+  lacks(name: string): boolean {
+    return this._workers.length > 0 && !this._workers.some(each => each.name === name);
+  }
+
   /**
    * Ask the server for all workers.
    *

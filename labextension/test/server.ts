@@ -63,10 +63,13 @@ export function apiOf(
   silence?: number
 ): { api: Api; asked: Asked[] } {
   const asked: Asked[] = [];
+  // Node forgets to abort what nobody holds, and a signal does not hold its request.
+  const held: unknown[] = [];
   const settings = ServerConnection.makeSettings({
     baseUrl: 'http://localhost:8888/user/jo/',
     token: 'secret',
     fetch: async (request: RequestInfo | URL): Promise<Response> => {
+      held.push(request);
       const { method, url, signal } = request as Request;
       const { pathname, searchParams } = new URL(url);
       const text = await (request as Request).text();

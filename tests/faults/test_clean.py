@@ -18,7 +18,7 @@ from chutes_jupyter.agent.history import Removed
 from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobNotFound, RequestRefused, ResultError, UnknownWorker
-from chutes_jupyter.store import Store
+from chutes_jupyter.store import JobRecord, Store
 from tests.agent.rig import Agent, agent, payload, spec
 from tests.client import conftest
 from tests.client.rig import PATIENCE, Submit, process, until
@@ -399,3 +399,56 @@ def test_a_job_that_was_claimed_and_never_started_is_lost_in_time(tmp_path: Path
             lambda: later.ask("jobs", after="", limit=10)[0]["jobs"][0]["state"] == "lost",
             "the job is lost",
         )
+
+
+# -- workers that are gone
+
+
+def remember(name: str, state: str, event: int = 4) -> str:
+    """Have a job in the list whose worker is not, or no more, among the workers."""
+    now = time.time()
+    ended = now - 50 if state in ("succeeded", "lost") else None
+    made = JobRecord(
+        id=name.encode().hex().ljust(32, "0"), name=name, worker="rented", state=state,
+        event=event, created=now - 200, started=now - 100, ended=ended,
+    )  # fmt: skip
+    Store.open().add(made)
+    return made.label
+
+
+def listed() -> set[str]:
+    return {record.name for record in Store.open().list()}
+
+
+def test_jobs_of_a_worker_that_was_removed_leave_the_list_when_they_are_meant(
+    local: Worker, submit: Submit
+) -> None:
+    remember("done", "succeeded")
+    lost, still = remember("lost", "lost"), remember("still", "running")
+    remember("never", "lost", event=0)
+    job = submit(local, "return 1")
+    job.wait(PATIENCE)
+    said = chute("clean")
+    assert said.startswith("removed 2 jobs"), said  # `never` needs nobody
+    assert f"kept {lost}: its worker was removed: name the job to take it off the list\n" in said
+    assert listed() == {"done", "lost", "still"}
+    assert chute("clean", "--dry-run", lost) == "would remove 1 job.\n"
+    assert chute("clean", lost) == "removed 1 job.\n"
+    assert listed() == {"done", "still"}
+    assert chute("clean", "--worker", "rented") == "removed 1 job.\n"
+    assert listed() == {"still"}
+    assert chute("clean", "--worker", "rented") == "Nothing to remove.\n"
+    assert chute("clean", still) == "removed 1 job.\n"
+    assert listed() == set()
+    with pytest.raises(UnknownWorker):
+        chute("clean", "--worker", "rented")
+
+
+def test_of_a_worker_that_is_out_of_reach_nothing_goes_and_what_to_do_is_said(
+    local: Worker,
+) -> None:
+    Workers.load().add(Worker("rented", host="me@127.0.0.1:1"))
+    label = remember("done", "succeeded")
+    said = chute("clean", label)
+    assert "rented can't be asked; if it is gone for good, remove the worker, and then its jobs" in said
+    assert listed() == {"done"}

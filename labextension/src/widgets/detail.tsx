@@ -132,13 +132,13 @@ function Acts(props: Props & { job: JobSummary }): React.JSX.Element {
           onClick={() => run(CommandIDs.again)}
         />
       )}
-      {job.live ? null : (
+      {enabled(CommandIDs.remove) ? (
         <Act
           icon={icons.removeIcon}
           label={trans.__('Remove')}
           onClick={() => run(CommandIDs.remove)}
         />
-      )}
+      ) : null}
     </div>
   );
 }

@@ -64,6 +64,29 @@ def test_of_a_worker_that_is_away_it_says_when_it_was_last_heard(stage: Stage, f
     expect(row).not_to_contain_text("last confirmed")
 
 
+def test_a_job_whose_worker_was_removed_can_be_taken_off_the_list(
+    stage: Stage, far: Sshd
+) -> None:
+    label = stage.submit("adrift", worker="far1")
+    stage.show()
+    stage.row(label, "running")
+    detail = stage.choose(label)
+    remove = detail.get_by_role("button", name="Remove")
+    expect(remove).to_have_count(0)  # it runs
+    stage.page.get_by_role("button", name="Forget far1").click()
+    stage.page.get_by_role("dialog").get_by_role("button", name="Forget").click()
+    expect(remove).to_be_visible(timeout=WAIT)
+    remove.click()
+    dialog = stage.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("nothing is ended or deleted there")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(stage.rows.filter(has_text=label)).to_have_count(0, timeout=WAIT)
+    # It went on meanwhile, and whoever knows its name finds it when the worker is back.
+    stage.command("worker", "add", "far1", "far1", "--dir", str(stage.folder / "far"))
+    stage.command("cancel", label)
+    stage.row(label, "cancelled")
+
+
 def test_links_are_copied_that_open_the_page(stage: Stage) -> None:
     stage.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     label = stage.submit("linked", _BOARD, _HAS_BOARD)

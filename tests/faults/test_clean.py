@@ -450,5 +450,5 @@ def test_of_a_worker_that_is_out_of_reach_nothing_goes_and_what_to_do_is_said(
     Workers.load().add(Worker("rented", host="me@127.0.0.1:1"))
     label = remember("done", "succeeded")
     said = chute("clean", label)
-    assert "rented can't be asked; if it is gone for good, remove the worker, and then its jobs" in said
+    assert "rented can't be asked; if it is gone for good, remove the worker, and then" in said
     assert listed() == {"done"}

@@ -64,9 +64,7 @@ def test_of_a_worker_that_is_away_it_says_when_it_was_last_heard(stage: Stage, f
     expect(row).not_to_contain_text("last confirmed")
 
 
-def test_a_job_whose_worker_was_removed_can_be_taken_off_the_list(
-    stage: Stage, far: Sshd
-) -> None:
+def test_a_job_whose_worker_was_removed_can_be_taken_off_the_list(stage: Stage, far: Sshd) -> None:
     label = stage.submit("adrift", worker="far1")
     stage.show()
     stage.row(label, "running")

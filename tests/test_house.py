@@ -185,7 +185,9 @@ def test_the_documents_name_what_there_is(path: Path) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:^|`)make ([a-z]+)", text, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), f"no target {target}"
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    links += re.findall(r'\b(?:src|srcset)="([^"]+)"', text)
+    for link in links:
         assert (path.parent / link).exists(), link
 
 

@@ -104,10 +104,22 @@ export class EndNotifier {
   private readonly told = new Set<string>();
 }
 
-/** Ask the browser, once, whether it may say something. */
-export async function askBrowser(): Promise<void> {
-  if (window.Notification?.permission === 'default') {
-    await window.Notification.requestPermission();
+/**
+ * Ask the browser, once, whether it may say something.
+ *
+ * @param wanted - Whether the person still wants it: Firefox and Safari ask only somebody who has
+ * just clicked, which may be later.
+ */
+export function askBrowser(wanted: () => boolean): void {
+  const ask = (): void => {
+    if (wanted() && window.Notification?.permission === 'default') {
+      void window.Notification.requestPermission();
+    }
+  };
+  if (navigator.userActivation?.isActive) {
+    ask();
+  } else {
+    document.addEventListener('click', ask, { capture: true, once: true });
   }
 }
 

@@ -34,14 +34,15 @@ export class Settings {
   private take(loaded: ISettingRegistry.ISettings, model: JobsModel): void {
     const read = <T>(name: string): T => loaded.get(name).composite as T;
     const browser = read<boolean>('notifyInBrowser');
-    if (browser && !this._wishes.browser) {
-      void askBrowser();
-    }
+    const fresh = browser && !this._wishes.browser;
     this._wishes = {
       notify: read<boolean>('notify'),
       browser,
       sound: read<boolean>('sound')
     };
+    if (fresh) {
+      askBrowser(() => this._wishes.browser);
+    }
     model.setGrouping(read<Grouping>('groupBy'));
     model.setFilter({ state: read<string>('show') });
     this._changed.emit();

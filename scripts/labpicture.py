@@ -76,7 +76,6 @@ def take(folder: Path, theme: str, picture: Path) -> None:
             lab.run(index)
         arrange(page, stage)
         keep(page.screenshot(), picture)
-        stage.end_jobs()
 
 
 def arrange(page: Page, stage: object) -> None:

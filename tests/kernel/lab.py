@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,16 @@ _EXPOSED = (
     "--LabApp.expose_app_in_browser=True",
     "--JupyterNotebookApp.expose_app_in_browser=True",
 )
+#: Ends what lives: a job outlives its kernel and its server, as it should.
+_END_JOBS = """
+import chutes_jupyter
+from chutes_jupyter.models import TERMINAL
+live = [job for job in chutes_jupyter.jobs() if job.state not in TERMINAL]
+for job in live:
+    job.cancel()
+for job in live:
+    job.wait(timeout=30, outputs=False)
+"""
 #: The page says idle also before there is a kernel, and runs no cell then.
 _READY = """() => {
     const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
@@ -113,7 +124,7 @@ def lab_server(
     """Start JupyterLab in a folder, with a home of its own; yield its address and token.
 
     Notebook 7 is there too, at `notebooks/` in place of `lab/tree/`. Without `sidebar` our
-    extension of JupyterLab is off.
+    extension of JupyterLab is off. The jobs of that home end with it.
     """
     home, env = folder / "home", lab_env(folder)
     settings = Path(env["JUPYTER_CONFIG_DIR"]) / "labconfig"
@@ -125,8 +136,12 @@ def lab_server(
     )
     log = home / "lab.log"
     more = (*_EXPOSED, *options)
-    with jupyter("jupyterlab", env, *more, root=folder, log=log, python=python) as server:
-        yield f"{server.url}lab/tree/{{}}?token={server.token}&reset"
+    try:
+        with jupyter("jupyterlab", env, *more, root=folder, log=log, python=python) as server:
+            yield f"{server.url}lab/tree/{{}}?token={server.token}&reset"
+    finally:
+        end = [python, "-c", _END_JOBS]
+        subprocess.run(end, cwd=folder, env=env, check=True, timeout=2 * PATIENCE)
 
 
 def write_notebook(path: Path, cells: Sequence[str], kernel: str = "python3") -> None:

@@ -12,17 +12,14 @@ from tests.kernel.lab import browser_page, lab_server
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A JupyterLab in a browser; jobs that a test leaves running are ended."""
+    """A JupyterLab in a browser."""
     built()
     folder = tmp_path_factory.mktemp("lab")
     (folder / "home").mkdir()
     with lab_server(folder) as address, browser_page(width=1300) as page:
         found = Stage(folder, address, page)
         page.on("pageerror", found.complain)
-        try:
-            yield found
-        finally:
-            found.end_jobs()
+        yield found
 
 
 @pytest.fixture

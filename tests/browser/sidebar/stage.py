@@ -30,15 +30,6 @@ job = {name}.options(worker="{worker}").submit(ack=True)
 print(job.id)
 {after}
 """
-_END_ALL = """
-import chutes_jupyter
-live = [job for job in chutes_jupyter.jobs() if job.state not in
-        ("succeeded", "failed", "cancelled", "timed_out", "lost")]
-for job in live:
-    job.cancel()
-for job in live:
-    job.wait(timeout=30, outputs=False)
-"""
 #: The body of a job that runs until it is cancelled.
 FOREVER = "import asyncio\nprint('begun')\nawait self.cancel_event.wait()"
 #: One with a page.
@@ -107,10 +98,6 @@ class Stage:
     def command(self, *words: str) -> str:
         """Run ``jupyter chute`` in this server's home."""
         return self.run("-m", "chutes_jupyter.cli", *words)
-
-    def end_jobs(self) -> None:
-        """End all jobs that live."""
-        self.run("-c", _END_ALL)
 
     # -- the page ---------------------------------------------------------------------
 

@@ -79,16 +79,13 @@ def see_open_and_cancel(folder: Path, python: str) -> None:
     with lab_server(folder, python=python) as address, browser_page(width=1300) as page:
         stage = Stage(folder, address, page, python=python)
         page.on("pageerror", stage.complain)
-        try:
-            label = stage.submit("first")
-            stage.open()
-            stage.show()
-            stage.act(label, "Log")
-            expect(page.locator(".jp-chutes-log-tab")).to_contain_text("begun", timeout=WAIT)
-            stage.cancel(label)
-            stage.row(label, "cancelled")
-        finally:
-            stage.end_jobs()
+        label = stage.submit("first")
+        stage.open()
+        stage.show()
+        stage.act(label, "Log")
+        expect(page.locator(".jp-chutes-log-tab")).to_contain_text("begun", timeout=WAIT)
+        stage.cancel(label)
+        stage.row(label, "cancelled")
         assert not stage.complaints
 
 

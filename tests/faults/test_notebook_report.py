@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +37,11 @@ def session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(home: Path) -> Store:
-    return Store.open()
+def store(home: Path) -> Iterator[Store]:
+    """A store of jobs that no worker has: nobody is asked to end those that live."""
+    opened = Store.open()
+    yield opened
+    opened.remove([each.id for each in opened.list()])
 
 
 def record(name: str, number: int = 1, **fields: object) -> JobRecord:

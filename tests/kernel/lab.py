@@ -34,11 +34,12 @@ _EXPOSED = (
     "--LabApp.expose_app_in_browser=True",
     "--JupyterNotebookApp.expose_app_in_browser=True",
 )
-#: Ends what lives: a job outlives its kernel and its server, as it should.
+#: Ends what lives here: a job outlives its kernel and its server, as it should.
 _END_JOBS = """
 import chutes_jupyter
 from chutes_jupyter.models import TERMINAL
-live = [job for job in chutes_jupyter.jobs() if job.state not in TERMINAL]
+live = [job for job in chutes_jupyter.jobs()
+        if job.worker == 'local' and job.state not in TERMINAL]
 for job in live:
     job.cancel()
 for job in live:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 from playwright.sync_api import Locator, Page
 
 from chutes_jupyter.kernel import frontend
+from chutes_jupyter.models import State
 
-STATES = (
-    "pending",
-    "starting",
-    "running",
-    "cancelling",
-    "collecting",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "timed_out",
-    "lost",
-)
+STATES: tuple[str, ...] = get_args(State)
 ENDED = STATES[5:]
 REASONS = {
     "pending": "waiting for 1 GPU, 2 ahead",

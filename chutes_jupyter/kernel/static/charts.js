@@ -1,5 +1,6 @@
 /** Small pictures of numbers: a line beside a figure, and a chart with its scale. */
-import { el, figure, svg } from "./dom.js";
+import { el, svg } from "./dom.js";
+import { figure } from "./words.js";
 
 /**
  * Return the points of a line that fills a box.

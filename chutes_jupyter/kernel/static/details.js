@@ -1,5 +1,6 @@
 /** Everything else that is known of a job, for who looks for it. */
-import { copyButton, el, fill, plural, size } from "./dom.js";
+import { copyButton, el, fill } from "./dom.js";
+import { plural, size } from "./words.js";
 
 /** The list of facts, and what went along with the job. */
 export class Details {

@@ -1,8 +1,9 @@
 /**
  * The outputs of a job while they arrive: folders, sizes, where each is, and a look at one.
  */
-import { button, el, fill, keepFocus, plural, say, size, span, switchOff } from "./dom.js";
+import { button, el, fill, keepFocus, say, switchOff } from "./dom.js";
 import { preview } from "./preview.js";
+import { plural, size, span } from "./words.js";
 
 const WHERE = {
   worker: ["○", "on worker"],

@@ -4,7 +4,7 @@
  * It asks, every few seconds and only while the panel can be seen, how the job is and what it tells
  * of itself, and reads on in its log.
  */
-import { TERMINAL } from "./dom.js";
+import { TERMINAL } from "./words.js";
 
 const PAUSE = 2000;
 

@@ -1,7 +1,8 @@
 /**
  * The top of a panel: one line for one glance, and a second one only when there is need.
  */
-import { button, clock, el, ENDING, fill, plural, say, stateWord, switchOff, TERMINAL } from "./dom.js";
+import { button, el, fill, say, switchOff } from "./dom.js";
+import { clock, ENDING, plural, stateWord, TERMINAL } from "./words.js";
 
 /** So many notices stand in the head, the newest. */
 const NOTICES = 2;

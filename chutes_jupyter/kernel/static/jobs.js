@@ -5,7 +5,8 @@
  * asked for them anew every few seconds. Only the visible rows are in the page.
  */
 import { Actions } from "./actions.js";
-import { button, clock, el, ENDING, keepFocus, keepKeys, plural, say, stateWord, switchOff, TERMINAL } from "./dom.js";
+import { button, el, keepFocus, keepKeys, say, switchOff } from "./dom.js";
+import { clock, ENDING, plural, stateWord, TERMINAL } from "./words.js";
 
 const ROW = 28;
 const AHEAD = 8;

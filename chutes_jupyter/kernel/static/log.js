@@ -5,8 +5,9 @@
  * gives it. Rows have one height, long lines take several of them; everything is painted once
  * in an animation frame, and nothing while it can't be seen.
  */
-import { button, copy, el, isOff, plural, say, switchOff } from "./dom.js";
+import { button, copy, el, isOff, say, switchOff } from "./dom.js";
 import { Terminal } from "./terminal.js";
+import { plural } from "./words.js";
 
 const STDERR = 2;
 /** Rows that are kept ready above and below the visible ones. */

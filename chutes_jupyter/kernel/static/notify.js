@@ -4,8 +4,9 @@
  * Both are off until they are switched on here, and remembered for all panels of this origin.
  * Where JupyterLab's sidebar is, it tells of ends, by its own settings: then this shows nothing.
  */
-import { el, stateWord, svg } from "./dom.js";
+import { el, svg } from "./dom.js";
 import { audible, chime, ENDED, first, offered, TAKES } from "./ends.js";
+import { stateWord } from "./words.js";
 
 /** Panels of one page tell each other that a switch was turned; browsers tell other pages. */
 const TURNED = "chutes-jupyter:wishes";

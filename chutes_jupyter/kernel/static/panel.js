@@ -6,7 +6,7 @@
  */
 import { Actions } from "./actions.js";
 import { Details } from "./details.js";
-import { el, keepFocus, keepKeys, saveAs, TERMINAL } from "./dom.js";
+import { el, keepFocus, keepKeys, saveAs } from "./dom.js";
 import { Files } from "./files.js";
 import { Follower } from "./follow.js";
 import { Head, remarks } from "./head.js";
@@ -18,6 +18,7 @@ import { Results } from "./results.js";
 import { sparkline } from "./charts.js";
 import { Tabs } from "./tabs.js";
 import { Usage, usageWord } from "./usage.js";
+import { TERMINAL } from "./words.js";
 
 /** A kernel says something at least so often while a job lives, in milliseconds; twice that and
  * a little more of silence is worth a word. */

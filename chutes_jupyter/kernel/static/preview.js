@@ -1,5 +1,6 @@
 /** A look at one output file: text, JSON, a table, a picture, a sound, a notebook. */
-import { el, size } from "./dom.js";
+import { el } from "./dom.js";
+import { size } from "./words.js";
 
 /**
  * Return what shows a preview, as the API or the kernel describes it.

@@ -1,6 +1,7 @@
 /** How far a job is: a bar with rate and time left, and its metrics beside it. */
 import { chart, sparkline } from "./charts.js";
-import { el, figure, say, span } from "./dom.js";
+import { el, say } from "./dom.js";
+import { figure, span } from "./words.js";
 
 /** So many metrics stand in the line; all of them are in their own tab. */
 const IN_LINE = 3;

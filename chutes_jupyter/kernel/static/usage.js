@@ -1,6 +1,7 @@
 /** What a job uses of its worker: GPU, memory and CPU, as lines with their numbers. */
 import { sparkline } from "./charts.js";
-import { el, size } from "./dom.js";
+import { el } from "./dom.js";
+import { size } from "./words.js";
 
 const MIB = 1024 * 1024;
 

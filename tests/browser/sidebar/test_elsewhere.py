@@ -38,7 +38,7 @@ Object.defineProperty(document, 'hidden', {get: () => Boolean(window.away)});
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def far(lab: Stage) -> Iterator[Sshd]:
     """A host that can be switched off, as the worker `far1`."""
     server = Sshd.start()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.sidebar.stage import WAIT, Stage
+from tests.browser.sidebar.stage import WAIT, Stage, until
 from tests.kernel.eyes import faint, too_wide
 from tests.nvml import Cards, build
 
@@ -57,9 +57,9 @@ def test_a_row_tells_how_far_a_job_is_and_how_busy_its_gpu(stage: Stage) -> None
     stage.show()
     row = stage.row(label, "40 %")
     bar = row.locator(".jp-chutes-bar > span")
-    assert bar.evaluate("each => each.offsetWidth / each.parentElement.offsetWidth") == (
-        pytest.approx(0.4, abs=0.05)
-    )
+    # A row that was just drawn anew has no width for once.
+    part = "each => each.offsetWidth / each.parentElement.offsetWidth"
+    until(lambda: bar.evaluate(part) == pytest.approx(0.4, abs=0.05), "the bar is 40 % full")
     spark = row.locator(".jp-chutes-spark")
     expect(spark).to_have_attribute("title", "GPU: 40 %", timeout=WAIT)
     # Its line grows.

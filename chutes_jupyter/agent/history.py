@@ -129,7 +129,8 @@ def _summary(spec: Dict[str, Any], log: EventLog) -> Summary:
     summary: Summary = {key: spec.get(key) for key in _KEPT}
     summary.update(
         state=log.state,
-        event=log.events[-1]["n"] if log.events else 0,
+        # Who follows the job counts as these do: others tell of no state.
+        event=max((event["n"] for event in states + waits), default=0),
         started=started[0] if started else None,
         ended=last.get("t") if log.terminal else None,
         reason=last.get("reason"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import httpx
 import pytest
 
+from chutes_jupyter import portal
 from chutes_jupyter.config import Worker
+from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import ForwardFailed, SpecError
 from chutes_jupyter.job import Job
+from chutes_jupyter.store import Store
 from tests.client.rig import PATIENCE, Submit, until
 from tests.sshd import free_port
 
@@ -68,6 +72,22 @@ def test_a_port_is_offered_and_shown(worker: Worker, submit: Submit) -> None:
     with pytest.raises(ForwardFailed, match="has ended"):
         job.show_port(free_port())
     assert "Traceback" not in "".join(job.logs())
+
+
+def test_what_changes_no_state_makes_no_newer_record(worker: Worker, submit: Submit) -> None:
+    """Whoever follows a job and whoever lists it must agree on what is newer."""
+    job, number = serve(submit, worker)
+    until(lambda: job.undeclared == [number], "it is offered")
+    client = current_client()
+    assert job._live.seen > job._live.event
+    Store.open().remove([job.id])  # as another machine, which has only the list
+    portal.call(partial(client.discover, whole=True))
+    listed = Store.open().get(job.id)
+    assert (listed.state, listed.event) == ("running", job._live.event)
+    job.cancel()
+    job.wait(PATIENCE)
+    portal.call(partial(client.discover, whole=True))
+    assert Store.open().get(job.id).event == job._live.event
 
 
 def test_nobody_elses_port_is_shown(worker: Worker, submit: Submit) -> None:

@@ -84,6 +84,7 @@ def test_what_was_told_while_the_line_was_cut_comes_afterwards(line: Line, submi
     job.wait(PATIENCE)
     until(lambda: told(job, 300), "the last progress")
     until(lambda: len(job.metrics["n"]) == 300, "every value once")
+    until(lambda: len(job.displays) == 10, "every display, which may come after the values")
     assert [point[:2] for point in job.metrics["n"]] == [(n, n) for n in range(300)]
     assert [shown.data["text/plain"] for shown in job.displays] == [str(n) for n in range(10)]
     assert heard == sorted(heard)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import httpx
 import pytest
@@ -37,10 +36,14 @@ WRITES = [(method, path) for method, path in ROUTES if method not in ("GET", "HE
 
 
 @pytest.fixture(scope="module")
-def server(surroundings: Mapping[str, str], place: Path) -> Iterator[Server]:
+def server(
+    surroundings: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     option = "--ServerApp.authorizer_class=picky.Picky"
     picky = [("picky.py", AUTHORIZER)]
-    with serving(place / "picky", surroundings, option, files=picky) as found:
+    # Its own each time: a process that takes over tests of another one comes here twice.
+    place = tmp_path_factory.mktemp("picky") / "root"
+    with serving(place, surroundings, option, files=picky) as found:
         yield found
 
 

@@ -122,5 +122,5 @@ class JobLog(JobFacts):
     def _last_runs(self, lines: int, most: int, timeout: float) -> list[tuple[int, bytes]]:
         """Return the last lines so far, as what one stream wrote after the other."""
         client = self._followed(mirror=False)
-        control, _ = client.way_to(self._live.worker)
+        control = client.follower(self._live).control
         return self._in_time(portal.spawn(last_runs, control, self._live, lines, most), timeout)

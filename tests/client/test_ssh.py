@@ -675,9 +675,13 @@ def test_a_root_without_a_password_comes_in(
         f"{pwd.getpwuid(os.getuid()).pw_name}:!:20000:0:99999:7:::",
         *(f"{entry.pw_name}:*:20000:0:99999:7:::" for entry in pwd.getpwall() if entry.pw_uid),
     ]
-    (tmp_path / "shadow").write_text("".join(f"{row}\n" for row in rows))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "shadow").write_text("".join(f"{row}\n" for row in rows))
+    # Not the file alone: a mount on it is gone once a user is added anywhere, which renames
+    # a new one over it.
+    layers = f"mount -t overlay overlay -o lowerdir={tmp_path}/etc:/etc /etc"
     script = tmp_path / "session"
-    words = shlex.join(mounted(f"mount --bind {tmp_path}/shadow /etc/shadow"))
+    words = shlex.join(mounted(layers))
     script.write_text(f'#!/bin/sh\nexec {words} /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
     script.chmod(0o755)
     job = opened(submit, surrounded((), extra=f"ForceCommand {script}"))

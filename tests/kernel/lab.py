@@ -88,6 +88,12 @@ class LabPage:
         """Return the panel below a cell."""
         return self.cells.nth(index).locator(".chutes-panel")
 
+    def look_at(self, index: int) -> Locator:
+        """Scroll to the panel below a cell, and return it: one out of sight asks for no log."""
+        panel = self.panel(index)
+        panel.scroll_into_view_if_needed()
+        return panel
+
     def restart_kernel(self) -> None:
         """Restart the kernel, and wait until it is ready."""
         self.page.locator("[data-jp-item-name='restart']").first.click()

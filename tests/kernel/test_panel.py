@@ -146,7 +146,7 @@ def test_a_job_that_has_ended_is_shown_whole(page: Page, folder: Path, address: 
         "from chutes_jupyter import attach\nattach(job.label)",
     )
     lab.run(3)
-    panel = lab.panel(3)
+    panel = lab.look_at(3)
     expect(panel).to_contain_text("failed", timeout=SOON)
     expect(panel).to_contain_text("line 299", timeout=SOON)
     expect(panel).not_to_contain_text("line 99\n")  # few of the lines are in the page
@@ -307,7 +307,7 @@ def test_where_a_busy_kernel_alone_could_answer_the_button_says_after_this_cell(
 
     # A cell that waits for a job takes the click at once.
     lab.run(4)
-    expect(lab.panel(4)).to_contain_text("step 3", timeout=SOON)
+    expect(lab.look_at(4)).to_contain_text("step 3", timeout=SOON)
     waits = lab.run(5, wait=False)
     expect(waits.locator(".jp-InputPrompt")).to_have_text("[*]:")
     lab.cancel_button(4).click()

@@ -72,43 +72,74 @@ async def clean(
     dry : bool
         Change nothing.
     """
-    store, workers = client.store, await asyncio.to_thread(Workers.load)
-    if worker is not None and not await asyncio.to_thread(store.count, worker=worker):
+    workers = await asyncio.to_thread(Workers.load)
+    if worker is not None and not await asyncio.to_thread(client.store.count, worker=worker):
         workers.get(worker)
     named = [await client.find(text) for text in jobs]
     silent = {text.partition(" (")[0] for text in await client.discover()}
-    if jobs:
-        found = [await asyncio.to_thread(store.get, record.id) for record in named]
+    found = await _chosen(client, named if jobs else None, worker, older)
+    plan = _plan(found, workers, named=bool(jobs), worker=worker)
+    cleaner = Cleaner(client.store, dry=dry, outputs=outputs)
+    cleaner.done.kept += plan.kept
+    await cleaner.forget(plan.forgotten)
+    asked = set(plan.removed)
+    if not jobs:
+        asked |= {w.name for w in workers if worker in (None, w.name)} - silent
+    for name in sorted(asked):
+        records = plan.removed.get(name, [])
+        await cleaner.clean(name, client.way_to(name)[0], records, sweep=not jobs)
+    if not dry:
+        await asyncio.to_thread(doorway.sweep, client.lives)
+    return cleaner.done
+
+
+async def _chosen(
+    client: JobClient, named: Sequence[JobRecord] | None, worker: str | None, older: float | None
+) -> list[JobRecord]:
+    """Return the jobs that are meant, as they are now: the named ones, or what has ended."""
+    if named is None:
+        found = await asyncio.to_thread(client.store.list, worker=worker, live=False)
     else:
-        found = await asyncio.to_thread(store.list, worker=worker, live=False)
+        found = [await asyncio.to_thread(client.store.get, each.id) for each in named]
     oldest = None if older is None else time.time() - older
-    found = [
+    return [
         each
         for each in {each.id: client.newest(each) for each in found}.values()
         if (worker is None or each.worker == worker)
         and (oldest is None or (each.ended or each.created) <= oldest)
     ]
-    cleaner = Cleaner(store, dry=dry, outputs=outputs)
-    adrift = [each for each in found if each.worker not in workers]
-    given_up = [
-        each
-        for each in adrift
-        if jobs or (each.ended_for_good and (worker is not None or not each.event))
-    ]
-    cleaner.done.kept += [(each, _ADRIFT) for each in adrift if each not in given_up]
-    known = [each for each in found if each.worker in workers]
-    ended = [each for each in known if each.ended_for_good]
-    cleaner.done.kept += [(e, f"it is {e.state}") for e in known if not e.ended_for_good]
-    await cleaner.forget([*given_up, *(each for each in ended if not each.event)])
-    asked = {each.worker for each in ended if each.event}
-    if not jobs:
-        asked |= {w.name for w in workers if worker in (None, w.name)} - silent
-    for name in sorted(asked):
-        records = [each for each in ended if each.event and each.worker == name]
-        await cleaner.clean(name, client.way_to(name)[0], records, sweep=not jobs)
-    if not dry:
-        await asyncio.to_thread(doorway.sweep, client.lives)
-    return cleaner.done
+
+
+@dataclass
+class _Plan:
+    """What is to become of jobs."""
+
+    #: Only taken off the list: no worker has them, or none that could be asked.
+    forgotten: list[JobRecord] = field(default_factory=list)
+    #: Removed from their workers, by the names of these.
+    removed: dict[str, list[JobRecord]] = field(default_factory=dict)
+    kept: list[tuple[JobRecord, str]] = field(default_factory=list)
+
+
+def _plan(
+    found: Sequence[JobRecord], workers: Workers, *, named: bool, worker: str | None
+) -> _Plan:
+    plan = _Plan()
+    for each in found:
+        reached = bool(each.event)  # the worker acknowledged it
+        if each.worker not in workers:
+            meant = each.ended_for_good and (worker is not None or not reached)
+            if named or meant:
+                plan.forgotten.append(each)
+            else:
+                plan.kept.append((each, _ADRIFT))
+        elif not each.ended_for_good:
+            plan.kept.append((each, f"it is {each.state}"))
+        elif reached:
+            plan.removed.setdefault(each.worker, []).append(each)
+        else:
+            plan.forgotten.append(each)
+    return plan
 
 
 class Cleaner:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from chutes_jupyter.needs import Needs
     from chutes_jupyter.places import Place
 
+#: What a way to a worker is known by: its kind, and the worker's name, host and folder.
+_WayKey = tuple[type[Session], str, str | None, str | None]
 #: A connection for files is closed after so many seconds without use.
 _BULK_IDLE = 30.0
 
@@ -70,7 +72,7 @@ class JobClient:
         #: The workers that did not answer when they were last asked for their jobs, and why.
         self.silent: dict[str, str] = {}
         self._records = Records(store)
-        self._sessions: dict[tuple[str, str | None, str | None], tuple[Session, Session]] = {}
+        self._sessions: dict[_WayKey, tuple[Session, Session]] = {}
         self._tunnels: dict[Session, Tunnels] = {}
         self._followers: dict[str, Follower] = {}
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="chutes mirror")
@@ -412,10 +414,10 @@ class JobClient:
         await control.link()
         return await lacks(control, needs, worker.python, worker.env)
 
-    def _session(self, worker: Worker) -> tuple[Session, Session]:
-        key = (worker.name, worker.host, worker.dir)
+    def _session(self, worker: Worker, kind: type[Session] = Session) -> tuple[Session, Session]:
+        key = (kind, worker.name, worker.host, worker.dir)
         if key not in self._sessions:
-            control, bulk = Session(worker), Session(worker, bulk=True, idle=_BULK_IDLE)
+            control, bulk = kind(worker), kind(worker, bulk=True, idle=_BULK_IDLE)
             control.others, bulk.others = (bulk,), (control,)
             self._sessions[key] = (control, bulk)
         return self._sessions[key]
@@ -441,8 +443,7 @@ class JobClient:
             return self._session(Workers.load().get(name))
         except UnknownWorker:
             # Only a name: it is looked up again when somebody wants something of it.
-            gone = Worker(name, host="unknown")
-            return AbsentSession(gone), AbsentSession(gone, bulk=True)
+            return self._session(Worker(name, host="unknown"), AbsentSession)
 
     def _follower(
         self, record: JobRecord, ways: tuple[Session, Session], settings: Settings

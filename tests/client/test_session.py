@@ -11,7 +11,7 @@ import pytest
 from chutes_jupyter.client.hub import JobClient
 from chutes_jupyter.client.session import Session
 from chutes_jupyter.config import Worker
-from chutes_jupyter.errors import ChuteError, ConnectionLost
+from chutes_jupyter.errors import ChuteError, ConnectionLost, UnknownWorker
 from chutes_jupyter.store import Store
 from tests.client.rig import PATIENCE
 
@@ -78,3 +78,19 @@ async def test_a_closed_way_is_not_opened_again_by_who_asks_on(tmp_path: Path) -
     with pytest.raises(ConnectionLost, match="was closed here"):
         await session.persist("ping", trouble=lambda reason: None)
     assert session.hello is None
+
+
+async def test_the_way_to_a_worker_that_was_removed_is_one_and_ends_with_the_client(
+    home: Path, tmp_path: Path
+) -> None:
+    client = JobClient(Store(tmp_path / "store"))
+    try:
+        control, bulk = client.way_to("old1")
+        assert client.way_to("old1") == (control, bulk)
+        with pytest.raises(UnknownWorker, match="old1"):
+            await control.request("ping")
+    finally:
+        await client.aclose()
+    for way in (control, bulk):
+        with pytest.raises(ConnectionLost, match="was closed here"):
+            await way.request("ping")

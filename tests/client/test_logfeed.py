@@ -11,7 +11,7 @@ from chutes_jupyter import portal
 from chutes_jupyter.agent import logs as agent_logs
 from chutes_jupyter.client import logindex
 from chutes_jupyter.client.logfeed import LogFeed, LogPart
-from chutes_jupyter.client.logs import PIECE
+from chutes_jupyter.client.logs import PIECE, last_lines
 from chutes_jupyter.config import Worker
 from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import AgentFailed
@@ -154,6 +154,9 @@ def test_of_a_line_that_is_rewritten_for_hours_only_the_end_is_read(
 ) -> None:
     job = submit(local, "import os\nfor n in range(3000):\n    os.write(2, b'\\r%01023d' % n)")
     job.wait(PATIENCE)
+    control, _ = current_client().way_to(job.worker)
+    begin = portal.call(last_lines, control, job._live, 5, 300_000)
+    assert 300_000 <= 3000 * 1024 - begin < 300_000 + 2 * PIECE
     size = sum(len(data) for _, data in last_of(job, 5, 300_000))
     assert 300_000 <= size < 300_000 + 2 * PIECE
     assert sum(len(data) for _, data in last_of(job, 5, 1 << 30)) == 3000 * 1024

@@ -21,6 +21,14 @@ with open(os.environ["FAKE_NVML"], "w") as state:
 self.progress(12, 30, unit="epochs")
 await self.cancel_event.wait()
 """
+#: One that has run for a while.
+_SLOW = """
+from tqdm import tqdm
+bar = tqdm(total=30, unit="epochs", mininterval=0)
+bar.start_t = bar.last_print_t = bar.start_t - 400
+bar.update(12)
+await self.cancel_event.wait()
+"""
 #: A job in each state, on a worker that is not asked.
 _EVERY_STATE = """
 import time
@@ -104,17 +112,20 @@ def test_every_text_can_be_read_and_no_state_needs_its_colour(stage: Stage, them
 
 @pytest.mark.parametrize("width", [230, 600])
 def test_it_fits_wherever_its_edge_is(stage: Stage, width: int) -> None:
-    label = stage.submit("a_rather_long_name_of_a_job", _BUSY, "ssh=True")
+    label = stage.submit("a_rather_long_name_of_a_job", _SLOW, "ssh=True")
     stage.command("worker", "add", "gpu1", "somebody@gpu1.a-long-name.example", "--no-connect")
     sidebar = stage.show()
     stage.row(label, "40 %")
-    stage.choose(label)
+    detail = stage.choose(label)
+    expect(detail).to_contain_text("min left", timeout=WAIT)
     stage.widen(width)
     expect(sidebar.locator('[data-worker="gpu1"]')).to_be_visible(timeout=WAIT)
     box = sidebar.bounding_box()
     assert box
     assert box["width"] == pytest.approx(width, abs=25)
     assert not too_wide(sidebar)
+    left = detail.locator(".jp-chutes-left")
+    assert left.evaluate("each => each.scrollWidth <= each.clientWidth")  # not cut short
     expect(sidebar.get_by_role("button", name="Cancel", exact=True)).to_be_in_viewport()
     stage.command("worker", "remove", "gpu1")
     stage.command("cancel", label)

@@ -16,6 +16,7 @@ SOURCE = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 typedef unsigned long long wide;
 #define MOST 64
@@ -58,6 +59,8 @@ int nvmlInit_v2(void) { look(); return number("FAKE_INIT", 0); }
 int nvmlShutdown(void) { puts("shut down"); fflush(stdout); return 0; }
 #ifndef OLD
 int nvmlDeviceGetCount_v2(unsigned *found) {
+    clock_t dear = clock() + (clock_t)number("FAKE_COST", 0) * CLOCKS_PER_SEC / 1000;  /* in ms */
+    while (clock() < dear) {}
     look();  /* a driver tells what is so now */
     *found = count;
     return number("FAKE_COUNT_ANSWER", 0);

@@ -15,8 +15,9 @@ from typing import Any, Dict, List, Optional
 from . import gpu, processes
 from .sharing import visible_of
 
-#: The pause between two answers, in seconds: longer where asking costs more than this share.
-PERIOD, SHARE = 2.0, 0.004
+#: The pause between two answers, in seconds: longer where asking costs more than this share of a
+#: core, but never so long that the last answer is too old by then.
+PERIOD, SHARE, LONGEST_PERIOD = 2.0, 0.004, 10.0
 #: An answer that is older says nothing any more; how often a crash is forgiven, and after what
 #: pause, in seconds.
 _STALE, _CRASHES, _PAUSE = 15.0, 3, 20.0
@@ -101,7 +102,8 @@ def _ask_for_ever(writing: int, among: Optional[str]) -> None:
             began = time.process_time()
             gpus = visible_of(gpu.devices(library, busy=True), among, whole=False)
             os.write(writing, json.dumps(gpus).encode("ascii") + b"\n")
-            time.sleep(max(PERIOD, (time.process_time() - began) / SHARE))
+            cost = time.process_time() - began
+            time.sleep(min(LONGEST_PERIOD, max(PERIOD, cost / SHARE)))
         os.write(writing, b"null\n")
     finally:
         os._exit(0)

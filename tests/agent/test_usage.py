@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from chutes_jupyter.agent import usage
+from chutes_jupyter.agent import gpuwatch, usage
 from tests import interpreters
 from tests.agent.rig import PATIENCE, Agent, agent
 from tests.nvml import Cards, build, uuid
@@ -211,3 +213,34 @@ def has(pid: int, mark: bytes) -> bool:
         return pid != os.getpid() and mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+_DEAR = """
+import sys, time
+from pathlib import Path
+from chutes_jupyter.agent import gpuwatch
+from tests.nvml import Cards
+
+gpuwatch.PERIOD, gpuwatch.LONGEST_PERIOD, gpuwatch.SHARE = 0.01, 0.1, 1e-9
+folder, library = map(Path, sys.argv[1:])
+watch = gpuwatch.GpuWatch(None)
+deadline = time.monotonic() + 30
+for count in (1, 2, 3):
+    Cards(folder, library, count)
+    while len(watch.look(time.monotonic())) != count:
+        assert time.monotonic() < deadline, count
+        time.sleep(0.01)
+watch.close()
+"""
+
+
+def test_a_driver_that_is_dear_to_ask_is_asked_again_in_time(nvml: Path, tmp_path: Path) -> None:
+    # Or its answer would be too old to tell before the next one comes.
+    assert gpuwatch.LONGEST_PERIOD < gpuwatch._STALE
+    environment = {**os.environ, **Cards(tmp_path, nvml, 1).environment, "FAKE_COST": "20"}
+    subprocess.run(
+        [sys.executable, "-c", _DEAR, str(tmp_path), str(nvml)],
+        env=environment,
+        cwd=Path(__file__).resolve().parents[2],
+        check=True,
+    )

@@ -312,11 +312,19 @@ def remove_leftovers() -> None:
                 User(entry.pw_name, Path(entry.pw_dir)).remove()
 
 
-def account(*command: str) -> None:
-    """Run useradd or userdel, waiting for the lock that another test process may hold."""
+def account(*command: str, given: str = "") -> None:
+    """Change an account, waiting for the lock that another test process may hold.
+
+    Parameters
+    ----------
+    *command : str
+        useradd, usermod, userdel or chpasswd, with its words.
+    given : str
+        What it reads.
+    """
     deadline = time.monotonic() + 30
     while True:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return
         if "lock" not in done.stderr or time.monotonic() > deadline:

@@ -24,7 +24,7 @@ from chutes_jupyter.errors import ChangedHostKey, HostKeyError, UnknownHostKey, 
 from chutes_jupyter.replies import Checkup
 from chutes_jupyter.transports import transport_for
 from tests.conftest import add_to_ssh_config
-from tests.sshd import Sshd, User, free_port
+from tests.sshd import Sshd, User, account, free_port
 from tests.transports.proxy import Proxy
 
 STEPS = [
@@ -305,7 +305,7 @@ async def test_what_a_shell_prints_is_shown_and_the_advice_makes_it_quiet(
 ) -> None:
     program = shutil.which(shell)
     assert program, f"scripts/system installs {shell}"
-    subprocess.run(["usermod", "--shell", program, talker.name], check=True)
+    account("usermod", "--shell", program, talker.name)
     odd(user=talker.name)
     path = talker.home / file
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -327,7 +327,7 @@ async def test_what_a_shell_prints_is_shown_and_the_advice_makes_it_quiet(
 
 
 def test_an_account_without_a_shell(doctor: Doctor, odd: Callable[..., Sshd], talker: User) -> None:
-    subprocess.run(["usermod", "--shell", "/usr/sbin/nologin", talker.name], check=True)
+    account("usermod", "--shell", "/usr/sbin/nologin", talker.name)
     odd(user=talker.name)
     add(Worker("odd1", host="odd1"))
     found = doctor("odd1")

@@ -29,7 +29,7 @@ from chutes_jupyter.errors import ConnectFailed, JobFailed, LoginFailed, LoginNe
 from chutes_jupyter.transports import logged_in, transport_for
 from chutes_jupyter.transports.openssh import control
 from tests.client.rig import PATIENCE, start, until
-from tests.sshd import Sshd, User
+from tests.sshd import Sshd, User, account
 
 WORD = "correct horse " + secrets.token_hex(8)
 
@@ -72,7 +72,7 @@ def type_login(worker: Worker, person: Person) -> str:
 def user() -> Iterator[User]:
     """A user with a password."""
     found = User.create()
-    subprocess.run(["chpasswd"], input=f"{found.name}:{WORD}\n", text=True, check=True)
+    account("chpasswd", given=f"{found.name}:{WORD}\n")
     yield found
     found.remove()
 

@@ -24,7 +24,7 @@ from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import AgentFailed, ConnectFailed, ForwardingRefused, JobFailed
 from chutes_jupyter.transports import transport_for
 from tests.client.rig import PATIENCE, start, until
-from tests.sshd import Sshd, User
+from tests.sshd import Sshd, User, account
 
 NOISE = "Welcome to the machine"
 #: Where a login shell reads what may print, for a command too.
@@ -122,7 +122,7 @@ def somebody(case: Case) -> Iterator[User]:
     try:
         shell = shutil.which(case.shell or "")
         assert shell, f"scripts/system installs {case.shell}"
-        subprocess.run(["usermod", "--shell", shell, user.name], check=True)
+        account("usermod", "--shell", shell, user.name)
         file = user.home / STARTUP_FILES[case.shell or ""]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"echo {NOISE}\n")

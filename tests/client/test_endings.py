@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
 
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter.config import Worker
+from chutes_jupyter.current import current_client
 from chutes_jupyter.errors import (
     JobCancelled,
     JobFailed,
@@ -152,10 +155,17 @@ def test_submit_returns_at_once_and_ack_waits_for_the_worker(
     worker: Worker, submit: Submit
 ) -> None:
     submit(worker, "return 1").result(PATIENCE)  # the connection is there now
-    began = time.monotonic()
-    job = submit(worker, "import time; time.sleep(1)")
-    assert time.monotonic() - began < 0.5
-    assert not job.done()
+    control, _ = current_client().way_to(worker.name)
+    assert control.hello
+    os.kill(control.hello.pid, signal.SIGSTOP)
+    try:
+        job = submit(worker, "return 1")  # by a worker that says nothing
+        assert job.state == "pending"
+        with pytest.raises(WaitTimeout):
+            job.wait(0.2)
+    finally:
+        os.kill(control.hello.pid, signal.SIGCONT)
+    assert job.result(PATIENCE) == 1
     acknowledged = submit(worker, "return 2", ack=True)
     assert acknowledged.state != "pending"
     assert acknowledged.confirmed_at is not None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chutes_jupyter import job as jobs_module
-from chutes_jupyter.agent.history import Removed
+from chutes_jupyter.agent.clean import Cleaner
+from chutes_jupyter.agent.history import History, Removed
+from chutes_jupyter.agent.journal import Lock
 from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobNotFound, RequestRefused, ResultError, UnknownWorker
@@ -283,6 +287,27 @@ def test_cleaning_while_jobs_end_removes_each_once_and_none_that_lives(tmp_path:
         assert sorted(removed) == sorted(jobs)
         told = worker.ask("jobs", ids=jobs)[0]["jobs"]
         assert {each["state"] for each in told} == {"succeeded"}
+
+
+@pytest.mark.parametrize("function", [History.summary, Lock.take, os.rename])
+def test_a_job_that_another_clean_takes_away_meanwhile_is_removed(
+    function: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with agent(tmp_path) as worker:
+        job = worker.start("return 1")
+        worker.end(job)
+
+        def late(*args: object, **kwargs: object) -> object:
+            shutil.rmtree(tmp_path / "jobs" / job, ignore_errors=True)
+            return function(*args, **kwargs)
+
+        owner = {History.summary: History, Lock.take: Lock}.get(function, os)
+        monkeypatch.setattr(owner, function.__name__, late)
+        cleaner = Cleaner(History(str(tmp_path), lambda job, log: None), "0" * 32)
+        done = [
+            each for header, _ in cleaner.remove({"jobs": [(job, None)]}) for each in header["done"]
+        ]
+        assert done == [{"id": job, "removed": True, "bytes": 0, "reason": ""}]
 
 
 def test_a_serve_that_is_killed_while_it_deletes_leaves_no_half_job(tmp_path: Path) -> None:

@@ -6,11 +6,16 @@ and nothing here may be run.
 
 from __future__ import annotations
 
+import base64
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+#: A metric is drawn with so many points at the most: nothing that draws one is wider.
+MAX_POINTS = 240
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,14 @@ class Display:
     #: When it was shown or updated, by the worker's clock.
     at: float = 0.0
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its forms as JSON takes them: what is binary as base64."""
+        return {
+            kind: value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
+            for kind, value in self.data.items()
+        }
+
 
 @dataclass(frozen=True)
 class GpuUsage:
@@ -115,6 +128,21 @@ class Readings:
     metrics: Mapping[str, tuple[Point, ...]] = field(default_factory=dict, hash=False)
     displays: tuple[Display, ...] = ()
     usage: tuple[Usage, ...] = ()
+
+
+def drawn(series: Sequence[Point]) -> list[tuple[float | None, float | None]]:
+    """Return the steps and values of a metric that are drawn: evenly thinned, the last one always.
+
+    None stands for what is no number: a loss of NaN is worth seeing, and JSON has none.
+    """
+    if len(series) > MAX_POINTS:
+        step = (len(series) - 1) / (MAX_POINTS - 1)
+        series = [series[round(place * step)] for place in range(MAX_POINTS)]
+    return [(_finite(point.step), _finite(point.value)) for point in series]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def number(value: float) -> str:

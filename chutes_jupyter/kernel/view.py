@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chutes_jupyter.models import SSH_PORT, TERMINAL
+from chutes_jupyter.readings import drawn
 
 if TYPE_CHECKING:
     import threading
@@ -19,13 +18,10 @@ if TYPE_CHECKING:
     from chutes_jupyter.preflight import Item
     from chutes_jupyter.readings import Display, GpuUsage, Readings
 
-T = TypeVar("T")
 #: So many files are told by themselves; all of them when they are asked for.
 MAX_FILES = 300
 #: So many things that went along are shown, the largest.
 MAX_SENT = 200
-#: A line of a metric has so many points at the most: a panel is not wider.
-MAX_POINTS = 240
 #: So many metrics are drawn.
 MAX_METRICS = 24
 #: A job has said its last word when it was quiet for so long, or at the latest then, in seconds.
@@ -156,26 +152,11 @@ def progress(known: Readings) -> dict[str, Any] | None:
     return {name: getattr(said, name) for name in names}
 
 
-def metrics(known: Readings) -> dict[str, list[list[float | None]]]:
+def metrics(known: Readings) -> dict[str, list[tuple[float | None, float | None]]]:
     """Return the points of each metric, steps and values; not all, if they are many."""
     return {
-        name: [[_finite(point.step), _finite(point.value)] for point in thinned(series)]
-        for name, series in list(known.metrics.items())[:MAX_METRICS]
-        if series
+        name: drawn(series) for name, series in list(known.metrics.items())[:MAX_METRICS] if series
     }
-
-
-def _finite(value: float) -> float | None:
-    # A loss of NaN is worth seeing, and no number of JSON.
-    return value if math.isfinite(value) else None
-
-
-def thinned(series: Sequence[T], most: int = MAX_POINTS) -> Sequence[T]:
-    """Return not more than so many of a series, evenly, the last one always."""
-    if len(series) <= most:
-        return series
-    step = (len(series) - 1) / (most - 1)
-    return [series[round(i * step)] for i in range(most)]
 
 
 def usage(known: Readings) -> list[dict[str, Any]]:
@@ -202,12 +183,8 @@ def _gpu(gpu: GpuUsage) -> dict[str, Any]:
 
 
 def shown(display: Display) -> dict[str, Any]:
-    """Return one thing that a job displayed, what is binary in it as base64."""
-    data = {
-        kind: value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
-        for kind, value in display.data.items()
-    }
-    return {"number": display.number, "data": data}
+    """Return one thing that a job displayed."""
+    return {"number": display.number, "data": display.texts}
 
 
 def moment(seconds: float | None) -> str:

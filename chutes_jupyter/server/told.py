@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from chutes_jupyter.errors import ConnectFailed, WaitTimeout
+from chutes_jupyter.readings import drawn
 from chutes_jupyter.server.shapes.readings import (
     DisplayView,
     GpuView,
@@ -17,18 +16,16 @@ from chutes_jupyter.server.shapes.readings import (
 from chutes_jupyter.server.views import progress_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from chutes_jupyter.readings import Display, Point, Usage
+    from chutes_jupyter.readings import Display, Usage
     from chutes_jupyter.server.cases import Case
     from chutes_jupyter.server.shapes.readings import ReadingsQuery
 
-T = TypeVar("T")
-
 #: How long a worker may take to tell them before what is known is returned, in seconds.
 _PATIENCE = 5.0
-#: A line of a metric has so many points at the most, and there are so many lines.
-_MOST_POINTS, _MOST_METRICS = 240, 100
+#: So many metrics are told.
+_MOST_METRICS = 100
 #: So much of what was shown is in one answer, in bytes.
 _MOST_SHOWN = 8 * 1024 * 1024
 
@@ -41,34 +38,16 @@ async def readings(case: Case, query: ReadingsQuery) -> ReadingsAnswer:
     known = live.readings
     return ReadingsAnswer(
         progress=None if known.progress is None else progress_view(known.progress),
-        metrics=_metrics(known.metrics),
+        metrics={
+            name: drawn(series)
+            for name, series in list(known.metrics.items())[:_MOST_METRICS]
+            if series
+        },
         usage=[_usage(sample) for sample in known.usage],
         displays=_displays(known.displays) if query.displays else [],
         shown=len(known.displays),
         confirmed=live.looked and not live.trouble,
     )
-
-
-def _metrics(
-    known: Mapping[str, Sequence[Point]],
-) -> dict[str, list[tuple[float | None, float | None]]]:
-    return {
-        name: [(_finite(point.step), _finite(point.value)) for point in _thinned(series)]
-        for name, series in list(known.items())[:_MOST_METRICS]
-        if series
-    }
-
-
-def _thinned(series: Sequence[T]) -> Sequence[T]:
-    """Return not more points than are drawn, evenly, the last one always."""
-    if len(series) <= _MOST_POINTS:
-        return series
-    step = (len(series) - 1) / (_MOST_POINTS - 1)
-    return [series[round(number * step)] for number in range(_MOST_POINTS)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _usage(sample: Usage) -> UsageView:
@@ -98,9 +77,5 @@ def _displays(known: Sequence[Display]) -> list[DisplayView]:
         left -= sum(len(value) for value in display.data.values())
         if left < 0:
             break
-        data = {
-            kind: value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
-            for kind, value in display.data.items()
-        }
-        found.append(DisplayView(number=display.number, at=display.at, data=data))
+        found.append(DisplayView(number=display.number, at=display.at, data=display.texts))
     return found[::-1]

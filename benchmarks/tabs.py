@@ -25,8 +25,8 @@ import aiohttp
 from chutes_jupyter.config import Workers
 from chutes_jupyter.job import close_client
 from tests.client.rig import start
+from tests.freeport import free_port
 from tests.jupyter import jupyter
-from tests.sshd import free_port
 from tests.tabs.jupyter import jupyter_server
 from tests.tabs.servers import served
 

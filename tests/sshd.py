@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.freeport import free_port
+
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
 # Of a setting that is given twice the first counts.
@@ -194,12 +196,6 @@ class Sshd:
         """Stop it and remove its folder."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port: int, process: subprocess.Popen[bytes]) -> bool:

@@ -24,7 +24,8 @@ from chutes_jupyter.errors import ChangedHostKey, HostKeyError, UnknownHostKey, 
 from chutes_jupyter.replies import Checkup
 from chutes_jupyter.transports import transport_for
 from tests.conftest import add_to_ssh_config
-from tests.sshd import Sshd, User, account, free_port
+from tests.freeport import free_port
+from tests.sshd import Sshd, User, account
 from tests.transports.proxy import Proxy
 
 STEPS = [

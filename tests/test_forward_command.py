@@ -14,7 +14,8 @@ from chutes_jupyter.config import Worker
 from chutes_jupyter.job import Job
 from tests.client.conftest import here, local, own_client, submit
 from tests.client.rig import PATIENCE, Submit, until
-from tests.client.test_doors import SERVES, free_port
+from tests.client.test_doors import SERVES
+from tests.freeport import free_port
 from tests.kernel.conftest import notebook
 from tests.kernel.notebook import Notebook
 from tests.test_cli import Shell, shell

@@ -19,7 +19,8 @@ from chutes_jupyter.places import Place
 from chutes_jupyter.ports import Forward, url
 from chutes_jupyter.relay import Relay
 from chutes_jupyter.transports import Connection, Process, Stream, transport_for
-from tests.sshd import Sshd, free_port
+from tests.freeport import free_port
+from tests.sshd import Sshd
 
 OVER_OPENSSH = True
 

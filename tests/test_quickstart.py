@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import socket
 from pathlib import Path
 
 import nbformat
@@ -12,15 +11,10 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from tests.freeport import free_port
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "quickstart.ipynb"
 PORT = 8765  # what the notebook has; another test may be using it
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def text_of(cell: NotebookNode) -> str:

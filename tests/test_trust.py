@@ -19,8 +19,9 @@ import pytest
 from chutes_jupyter.commands import Surroundings, execute
 from chutes_jupyter.config import Workers, known_hosts_file
 from chutes_jupyter.errors import HostKeyError
+from tests.freeport import free_port
 from tests.kernel.notebook import open_notebook
-from tests.sshd import Sshd, free_port
+from tests.sshd import Sshd
 
 PROGRAM = Path(sys.executable).parent / "jupyter-chute"
 PATIENCE = 60.0

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.agent.rig import PATIENCE, Agent, agent, payload, spec
+from tests.freeport import free_port
 from tests.interpreters import oldest
 
 #: Children that try to get away; each prints nothing and sleeps long.
@@ -307,9 +308,7 @@ def test_a_taken_port_fails_the_job_naming_port_and_holder(worker: Agent) -> Non
 
 
 def test_a_port_of_another_job_is_taken_before_it_listens(worker: Agent) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ports = [{"name": "web", "port": port, "proto": "http"}]
     first = worker.start("await self.cancel_event.wait()", ports=ports)
     second = worker.start("pass", ports=ports)

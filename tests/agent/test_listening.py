@@ -18,7 +18,7 @@ from chutes_jupyter.agent.streams import Streams
 from tests import interpreters
 from tests.agent.rig import PATIENCE, Agent, agent
 from tests.agent.test_relay import RelayProcess
-from tests.sshd import free_port
+from tests.freeport import free_port
 
 #: Serves by a process that nobody but the guardian knows, until it is told to end.
 SERVES = """

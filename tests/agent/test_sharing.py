@@ -18,6 +18,7 @@ import pytest
 from chutes_jupyter.agent import sharing, tickets
 from tests.agent.rig import PATIENCE, Agent, agent
 from tests.agent.test_endings import nothing_is_left, parent
+from tests.freeport import free_port
 from tests.interpreters import newest, oldest
 from tests.nvml import Cards, build, uuid
 
@@ -242,9 +243,7 @@ def test_the_time_of_waiting_is_not_of_the_timeout(worker: Agent, book: Book) ->
 
 
 def test_who_waits_keeps_nobody_from_a_port(worker: Agent, book: Book) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = {"name": "web", "port": probe.getsockname()[1], "proto": "http"}
+    port = {"name": "web", "port": free_port(), "proto": "http"}
     book.start(worker, "first")
     book.has("first")
     second = book.start(worker, "second", ports=[port])

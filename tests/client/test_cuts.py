@@ -14,6 +14,7 @@ from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.errors import JobCancelled, JobFailed
 from tests.client.rig import PATIENCE, Submit, until
 from tests.faults.kit import Line, line_to
+from tests.freeport import free_port
 from tests.sshd import Sshd
 
 
@@ -105,9 +106,7 @@ def test_while_the_worker_is_out_of_reach_the_state_says_since_when(
 
 
 def test_a_refused_connection_ends_the_job_with_the_reason(submit: Submit) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        Workers.load().add(Worker("off", host=f"me@127.0.0.1:{probe.getsockname()[1]}"))
+    Workers.load().add(Worker("off", host=f"me@127.0.0.1:{free_port()}"))
     job = submit("off", "return 1")
     with pytest.raises(JobFailed, match="refused"):
         job.result(PATIENCE)

@@ -25,6 +25,7 @@ from chutes_jupyter.places import Place
 from tests.client.rig import PATIENCE, Submit, until
 from tests.conftest import add_to_ssh_config
 from tests.faults.kit import Line
+from tests.freeport import free_port
 from tests.sshd import Sshd
 from tests.test_relay import relays, sockets_to
 
@@ -44,15 +45,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", job_data["port"]), Page)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 await self.cancel_event.wait()
 """
-
-
-def free_port() -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            number: int = probe.getsockname()[1]
-            if number >= 8002:
-                return number
 
 
 def test_the_url_answers_as_soon_as_it_is_given(worker: Worker, submit: Submit) -> None:

@@ -15,7 +15,7 @@ from chutes_jupyter.errors import ForwardFailed, SpecError
 from chutes_jupyter.job import Job
 from chutes_jupyter.store import Store
 from tests.client.rig import PATIENCE, Submit, until
-from tests.sshd import free_port
+from tests.freeport import free_port
 
 OVER_OPENSSH = True
 

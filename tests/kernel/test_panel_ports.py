@@ -9,9 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.freeport import free_port
 from tests.kernel.lab import LabPage
 from tests.kernel.test_panel import SOON, address, bare_address, folder, opened, page
-from tests.sshd import free_port
 
 __all__ = ["address", "bare_address", "folder", "page"]  # fixtures
 

@@ -8,8 +8,8 @@ import pytest
 from chutes_jupyter.models import Port
 from chutes_jupyter.server.client import Api, ApiProblem
 from tests.client.rig import Submit, until
+from tests.freeport import free_port
 from tests.server.rig import Server
-from tests.sshd import free_port
 
 PATIENCE = 60.0
 WEB = """

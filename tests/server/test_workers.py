@@ -18,8 +18,9 @@ from chutes_jupyter.server.problems import ApiError
 from chutes_jupyter.transports.login import Question
 from chutes_jupyter.transports.openssh import control
 from tests.conftest import end_masters
+from tests.freeport import free_port
 from tests.server.rig import Server
-from tests.sshd import Sshd, free_port
+from tests.sshd import Sshd
 
 PASSPHRASE = "correct horse battery"
 

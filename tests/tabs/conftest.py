@@ -10,8 +10,9 @@ import pytest
 from chutes_jupyter import job as jobs_module
 from chutes_jupyter.config import Worker, Workers
 from tests.client.rig import start
+from tests.freeport import free_port
 from tests.tabs.jupyter import Jupyter, jupyter_server
-from tests.tabs.servers import Serve, Served, free_port, served
+from tests.tabs.servers import Serve, Served, served
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ from playwright.sync_api import FrameLocator, Page, expect
 from chutes_jupyter.config import Worker, Workers
 from chutes_jupyter.job import close_client
 from tests.client.rig import start
+from tests.freeport import free_port
 from tests.tabs import apps
 from tests.tabs.apps import APPS, App, press
 from tests.tabs.browser import browser
 from tests.tabs.jupyter import Jupyter, jupyter_server
-from tests.tabs.servers import CHAT, FILES, PROGRAM, Served, free_port, served
+from tests.tabs.servers import CHAT, FILES, PROGRAM, Served, served
 
 SHORT = 25_000
 

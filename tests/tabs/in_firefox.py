@@ -17,9 +17,10 @@ from typing import Any
 from chutes_jupyter.config import Workers
 from chutes_jupyter.job import close_client
 from tests.client.rig import start
+from tests.freeport import free_port
 from tests.tabs.full import own_settings
 from tests.tabs.jupyter import jupyter_server
-from tests.tabs.servers import Served, free_port, served
+from tests.tabs.servers import Served, served
 from tests.tabs.test_hostile import WAYS, check, let_loose, open_hostile, reports
 
 QUIET = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from chutes_jupyter.config import Worker
 from chutes_jupyter.job import Job
+from tests.freeport import free_port
 
 FILES = """
 import functools, http.server, os, pathlib, threading
@@ -96,15 +96,6 @@ finally:
     process.terminate()
     process.wait()
 """
-
-
-def free_port() -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            number: int = probe.getsockname()[1]
-            if number >= 8002:
-                return number
 
 
 @dataclass

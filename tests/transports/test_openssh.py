@@ -27,7 +27,8 @@ from chutes_jupyter.errors import (
 from chutes_jupyter.transports import accept_host_key, choice, transport_for
 from chutes_jupyter.transports.openssh import control, program
 from chutes_jupyter.transports.openssh.connection import OpenSshConnection
-from tests.sshd import Sshd, free_port, make_key
+from tests.freeport import free_port
+from tests.sshd import Sshd, make_key
 
 pytestmark = pytest.mark.anyio
 

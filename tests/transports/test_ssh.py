@@ -23,7 +23,8 @@ from chutes_jupyter.errors import (
     WorkerError,
 )
 from chutes_jupyter.transports import accept_host_key, ssh, transport_for
-from tests.sshd import Sshd, free_port, make_key
+from tests.freeport import free_port
+from tests.sshd import Sshd, make_key
 
 pytestmark = pytest.mark.anyio
 

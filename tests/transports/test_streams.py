@@ -17,7 +17,8 @@ import pytest
 from chutes_jupyter.config import Worker
 from chutes_jupyter.errors import ConnectFailed, ConnectionLost
 from chutes_jupyter.transports import Connection, Process, Stream, transport_for
-from tests.sshd import Sshd, free_port
+from tests.freeport import free_port
+from tests.sshd import Sshd
 from tests.transports.proxy import Proxy
 
 pytestmark = pytest.mark.anyio

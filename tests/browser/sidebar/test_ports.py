@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.sidebar.stage import WAIT, Stage
-from tests.sshd import free_port
+from tests.freeport import free_port
 
 pytestmark = pytest.mark.slow
 

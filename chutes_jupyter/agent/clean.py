@@ -34,6 +34,8 @@ WHATEVER = -1
 _GONE = ".gone-"
 _LEFT = (".new-", ".old-", ".stage-")
 _MARK = re.compile(r"[0-9a-f]{32}\Z")
+#: Raised where a job can't be touched, and where what its files say makes no sense.
+_UNTOUCHABLE, _UNREADABLE = (JournalError, OSError), (KeyError, TypeError, ValueError)
 
 
 class Cleaner:
@@ -69,21 +71,16 @@ class Cleaner:
             freed = 0
             why: Optional[str] = None
             try:
-                why = self._keep(job, version)
-                if why is None:
-                    pieces = _walk(job.path, delete=False) if dry else self._remove_one(job)
-                    for size in _in_steps(pieces):
-                        freed += size
-                        yield {"more": True, "done": []}, b""
+                for size in _in_steps(self._remove_one(job, version, dry)):
+                    freed += size
+                    yield {"more": True, "done": []}, b""
             except _Kept as kept:
                 why = str(kept)
-            except (JournalError, OSError) as error:
+            except _UNTOUCHABLE as error:
                 why = "it can't be removed: %s" % error
-            except (KeyError, TypeError, ValueError) as error:
+            except _UNREADABLE as error:
                 # A power cut may leave such a file. The others must not stay for it.
                 why = "what it says of itself can't be read (%s): see %s" % (error, job.path)
-            if why is not None and not os.path.lexists(job.path):
-                why = None  # another clean was faster, wherever in this one
             done = {"id": job.id, "removed": why is None, "bytes": freed, "reason": why or ""}
             yield {"more": True, "done": [done]}, b""
         swept = 0
@@ -93,28 +90,31 @@ class Cleaner:
                 yield {"more": True, "done": []}, b""
         yield {"more": False, "done": [], "swept": swept}, b""
 
-    def _keep(self, job: JobDir, version: Optional[int]) -> Optional[str]:
-        """Return why a job is kept, or None."""
+    def _check(self, job: JobDir, version: Optional[int]) -> None:
+        """Raise `_Kept` if a job is kept."""
         if not job.exists():
-            return None
+            return
         state = self._history.summary(job)["state"]
         if state is None:
-            return "it has not started yet"
+            raise _Kept("it has not started yet")
         if state not in TERMINAL:
-            return "it is %s" % state
+            raise _Kept("it is %s" % state)
         listing = journal.read_json(job.outputs) or {"entries": [], "version": 0}
         count = len(listing["entries"])
         if count and version not in (WHATEVER, listing["version"]):
-            return "output files of it are on the worker alone (%d in all)" % count
-        return None
+            raise _Kept("output files of it are on the worker alone (%d in all)" % count)
 
-    def _remove_one(self, job: JobDir) -> Iterator[int]:
+    def _remove_one(self, job: JobDir, version: Optional[int], dry: bool) -> Iterator[int]:
+        """Remove a job, or only look if `dry`; yield what that frees."""
         hidden = os.path.join(self._jobs, "%s%s-%d" % (_GONE, job.id, os.getpid()))
         try:
-            summary = self._take_away(job, hidden)
-        except FileNotFoundError:
-            return  # another clean was faster
-        yield from _walk(hidden, delete=True)
+            self._check(job, version)
+            summary = None if dry else self._take_away(job, hidden)
+        except (_Kept, *_UNTOUCHABLE, *_UNREADABLE):
+            if os.path.lexists(job.path):
+                raise
+            return  # another clean was faster, and what was read here was half a job
+        yield from _walk(job.path if dry else hidden, delete=not dry)
         if summary is not None:
             # The disk was too full for a line; there is room now.
             self._history.removed.note(summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -308,6 +309,29 @@ def test_a_job_that_another_clean_takes_away_meanwhile_is_removed(
             each for header, _ in cleaner.remove({"jobs": [(job, None)]}) for each in header["done"]
         ]
         assert done == [{"id": job, "removed": True, "bytes": 0, "reason": ""}]
+
+
+def test_what_was_taken_away_and_can_not_be_deleted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with agent(tmp_path) as worker:
+        job = worker.start("return 1")
+        worker.end(job)
+
+        def refused(path: str) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+
+        cleaner = Cleaner(History(str(tmp_path), lambda job, log: None), "0" * 32)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refused)
+            (done,) = [
+                each
+                for header, _ in cleaner.remove({"jobs": [(job, None)]})
+                for each in header["done"]
+            ]
+        assert not (tmp_path / "jobs" / job).exists()
+        assert not done["removed"]
+        assert "it can't be removed: [Errno 1] Operation not permitted" in done["reason"]
 
 
 def test_a_serve_that_is_killed_while_it_deletes_leaves_no_half_job(tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ from tests.nvml import Cards, build
 
 pytestmark = pytest.mark.slow
 
-_BUSY = """
+_ON_GPU = """
 import os
 with open(os.environ["FAKE_NVML"], "w") as state:
     state.write(f"GPU-00000000-1234-5678-9abc-def012345678 81920 60000 0 {os.getpid()} 21000\\n")
+"""
+_BUSY = f"""{_ON_GPU}
 self.progress(12, 30, unit="epochs")
 await self.cancel_event.wait()
 """
 #: One that has run for a while.
-_SLOW = """
+_SLOW = f"""{_ON_GPU}
 from tqdm import tqdm
 bar = tqdm(total=30, unit="epochs", mininterval=0)
 bar.start_t = bar.last_print_t = bar.start_t - 400

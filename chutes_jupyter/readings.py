@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from chutes_jupyter.markup import as_html
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -82,11 +84,19 @@ class Display:
 
     @property
     def texts(self) -> dict[str, str]:
-        """Its forms as JSON takes them: what is binary as base64."""
-        return {
+        """Its forms as JSON takes them: what is binary as base64.
+
+        Markdown that comes alone has a form as HTML, too: a panel can't draw it otherwise.
+        """
+        found = {
             kind: value if isinstance(value, str) else base64.b64encode(value).decode("ascii")
             for kind, value in self.data.items()
         }
+        alone = not any(kind == "text/html" or kind.startswith("image/") for kind in found)
+        if alone and "text/markdown" in found:
+            html = as_html(found["text/markdown"])
+            found |= {} if html is None else {"text/html": html}
+        return found
 
 
 @dataclass(frozen=True)

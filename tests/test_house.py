@@ -96,7 +96,8 @@ def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     client = [path for path in SOURCES if agent not in path.parents]
     # traitlets and comm are ipywidgets' own words, and come with it.
     imported = {name.lower() for name in imported_by(client)} - {"traitlets", "comm"}
-    assert imported == declared
+    # One package's name is longer than what is imported of it.
+    assert imported == {name.removesuffix("_py") for name in declared}
 
 
 def test_every_dependency_says_why() -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 
 # Bottom to top. A name stands for a module or for a whole package of them.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "twins", "harmless", "sigint", "agent"),
+    ("errors", "twins", "harmless", "markup", "sigint", "agent"),
     (
         "models",
         "raised",
@@ -91,6 +91,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("jupyterlab", "notebook"), NOTEBOOK),
     "httpx": ("client.doors", "server.client"),
     **dict.fromkeys(("aiohttp", "yarl"), ("server.tabs",)),
+    "markdown_it": ("markup",),
     # Whoever unpickles what a worker sent runs its code: one module does, where the person trusts
     # it; one writes pickles for workers.
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "pickle", "shelve"), ()),

@@ -6,6 +6,7 @@ import contextvars
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -168,7 +169,7 @@ class Panel:
             self._pour.stop(name)
         elif act == "ready":
             self._send({"beat": True, "elapsed": self._job.elapsed})
-            self._send_displays(again=True)
+            self._start(partial(self._send_displays, again=True))
         elif isinstance(act, str):
             self._send({"re": message.get("id"), "heard": True})
             self._start(self._answer, act, message)

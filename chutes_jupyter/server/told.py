@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ async def readings(case: Case, query: ReadingsQuery) -> ReadingsAnswer:
             if series
         },
         usage=[_usage(sample) for sample in known.usage],
-        displays=_displays(known.displays) if query.displays else [],
+        displays=await asyncio.to_thread(_displays, known.displays) if query.displays else [],
         shown=len(known.displays),
         confirmed=live.looked and not live.trouble,
     )

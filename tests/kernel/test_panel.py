@@ -186,7 +186,7 @@ TELLS = (
     "    self.progress(step, 100_000, unit='step', loss=1 / (step + 1))\n"
     "    if os.path.exists(job_data['word']):\n"
     "        os.remove(job_data['word'])\n"
-    "        display({'text/plain': 'shown afterwards'}, raw=True)\n"
+    "        display({'text/markdown': '**shown** afterwards'}, raw=True)\n"
     "    step += 1\n"
     "    time.sleep(0.1)\n"
 )
@@ -245,7 +245,9 @@ def test_a_restart_leaves_a_panel_that_says_so_goes_on_and_still_cancels(
     expect(panel.locator(".chutes-doing")).not_to_have_text(frozen, timeout=SOON)
     word.touch()
     panel.get_by_role("tab", name="Results").click()
-    expect(panel.locator(".chutes-displays")).to_have_text("shown afterwards", timeout=SOON)
+    display = panel.frame_locator(".chutes-display iframe").frame_locator("iframe")
+    expect(display.locator("body")).to_have_text("shown afterwards", timeout=SOON)
+    expect(display.locator("strong")).to_have_text("shown")
     panel.get_by_role("tab", name="Log").click()
     lab.cancel_button(2).click()
     expect(panel).to_contain_text("cancelled", timeout=SOON)

@@ -14,8 +14,7 @@ import { figure } from "./words.js";
  */
 export function points(values, width, height, low, high, places) {
   const span = high - low || 1;
-  const first = places ? places[0] : 0;
-  const last = places ? places[places.length - 1] : values.length - 1;
+  const [first, last] = places ? [Math.min(...places), Math.max(...places)] : [0, values.length - 1];
   const across = last - first || 1;
   return values.map((value, i) => {
     const x = (((places ? places[i] : i) - first) / across) * width;
@@ -61,6 +60,7 @@ export function chart(name, series) {
   const values = drawn.map(([, value]) => value);
   const steps = drawn.map(([step]) => step);
   const { low, high } = range(values);
+  const { low: first, high: last } = range(steps); // a job may go back, and does after a restart
   const newest = series.length ? series[series.length - 1][1] : NaN;
   const [width, height] = [240, 80];
   const picture = svg("svg", {
@@ -74,7 +74,7 @@ export function chart(name, series) {
     picture.append(svg("circle", { cx: width / 2, cy: height / 2, r: 2.5 }));
   }
   const scale = drawn.length ? [figure(high), figure(low)] : ["", ""];
-  const ends = drawn.length > 1 ? [`step ${figure(steps[0])}`, figure(steps[steps.length - 1])] : ["", ""];
+  const ends = drawn.length > 1 ? [`step ${figure(first)}`, figure(last)] : ["", ""];
   return el("figure", { class: "chutes-figure" },
     el("figcaption", {}, el("span", {}, name), el("strong", {}, figure(newest))),
     el("div", { class: "chutes-plot" }, picture,

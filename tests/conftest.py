@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 from chutes_jupyter.config import TRANSPORTS, Worker
+from tests.freeport import KernelPorts
 from tests.sshd import Sshd, User
 
 #: What points to the person's own files or agents.
 PERSONAL = ("SSH_AUTH_SOCK", "SSH_AGENT_PID", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_PATH")
+
+
+KernelPorts.instance()
 
 
 @pytest.fixture

@@ -62,5 +62,8 @@ LOG = """async () => {
     end += bytes.length;
   };
   const next = () => new Promise((done) => requestAnimationFrame(done));
-  window.painted = async () => { await next(); await next(); };
+  window.painted = async () => {
+    await next();
+    do await next(); while (view.frame || view.beat);
+  };
 }"""

@@ -185,3 +185,43 @@ def test_what_was_sent_for_another_place_is_left_out_and_a_reset_begins_anew(pag
     assert found == [["zero"], ["whole"], 1000]
     page.get_by_role("button", name="Bring the part before this one").click()
     assert page.evaluate("() => window.asked") == 1000
+
+
+#: Two logs that get something every 20 ms, not at the same moments; in which frames they change.
+TWO = """async () => {
+  const { LogView } = await import("/log.js");
+  const logs = [0, 1].map(() => new LogView({}));
+  const ends = [0, 0];
+  const bytes = new TextEncoder().encode("one more line\\n");
+  const push = (which) => {
+    const begin = ends[which];
+    ends[which] += bytes.length;
+    logs[which].push({ begin, end: ends[which], runs: [[0, 1]] }, bytes);
+  };
+  let frame = 0;
+  const tick = () => { frame += 1; requestAnimationFrame(tick); };
+  requestAnimationFrame(tick);
+  const changed = new Set();
+  for (const log of logs) {
+    document.getElementById("place").append(log.element);
+    new MutationObserver(() => changed.add(frame)).observe(log.spacer, { childList: true });
+  }
+  push(0);
+  push(1);
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const first = logs.map((log) => log.spacer.textContent);
+  for (let i = 0; i < 100; i += 1) {
+    push(i % 2);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  while (logs.some((log) => log.frame || log.beat)) await new Promise(requestAnimationFrame);
+  return { first, lines: logs.map((log) => log.rowCount), changed: changed.size };
+}"""
+
+
+def test_logs_that_go_on_change_the_page_together_and_not_often(modules: Page):
+    found = modules.evaluate(TWO)
+    assert found["first"] == ["one more line", "one more line"]  # what comes first isn't kept
+    assert found["lines"] == [51, 51]
+    # In 2 s there are 16 beats; each log for itself would change the page some 50 times.
+    assert found["changed"] < 35

@@ -12,6 +12,12 @@ import { plural } from "./words.js";
 const STDERR = 2;
 /** Rows that are kept ready above and below the visible ones. */
 const AHEAD = 16;
+/**
+ * Logs that go on are painted on the same beats of the page's clock, in milliseconds: of many
+ * panels beside each other the page then changes in few frames, and each costs it about as much
+ * as one panel's.
+ */
+const BEAT = 125;
 /** What an error looks like, in the words of Python, shells and loggers. */
 const ERROR = /Traceback \(most recent call last\)|^\s*(?:\w+\.)*\w*(?:Error|Exception)\b(?::|$)|\b(?:ERROR|FATAL|CRITICAL|panic)\b|\b(?:fatal|error): /;
 /** Characters that take two columns; the rest takes one. */
@@ -65,6 +71,11 @@ export class LogView {
     /** @type {Map<number, HTMLElement>} */
     this.shown = new Map();
     this.frame = 0;
+    /** What waits for the next beat. */
+    this.beat = 0;
+    /** When it was painted last, and where its rows were. */
+    this.paintedAt = -Infinity;
+    this.paintedTop = -1;
     /** A byte whose line is to be on top, once it is there; and that line. */
     this.anchor = null;
     this.target = -1;
@@ -115,6 +126,7 @@ export class LogView {
   close() {
     this.observer.disconnect();
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.beat);
   }
 
   /**
@@ -139,7 +151,7 @@ export class LogView {
     this.detached = Boolean(piece.stopped);
     this.places.push([this.terminal.total, piece.end]);
     this.keepPlace(piece, bytes);
-    this.plan();
+    this.planOnBeat();
   }
 
   /** Stay at the lines that were first, when the part before them came. */
@@ -189,6 +201,14 @@ export class LogView {
   /** Paint in the next frame. */
   plan() {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.paint());
+  }
+
+  /** Paint at once after a pause, else on the next beat. */
+  planOnBeat() {
+    const now = performance.now();
+    if (now - this.paintedAt > 2 * BEAT) this.plan();
+    if (this.frame || this.beat) return;
+    this.beat = window.setTimeout(() => this.plan(), BEAT - (now % BEAT));
   }
 
   // -- where lines are -------------------------------------------------------------------
@@ -263,6 +283,9 @@ export class LogView {
 
   paint() {
     this.frame = 0;
+    clearTimeout(this.beat);
+    this.beat = 0;
+    this.paintedAt = performance.now();
     const any = this.terminal.lines.length > 0;
     if (this.view.hidden === any) {
       this.view.hidden = !any;
@@ -316,7 +339,8 @@ export class LogView {
   }
 
   paintRows(base) {
-    const top = Math.floor(this.view.scrollTop / this.rowHeight) + base;
+    this.paintedTop = this.view.scrollTop;
+    const top = Math.floor(this.paintedTop / this.rowHeight) + base;
     const count = Math.ceil(this.view.clientHeight / this.rowHeight);
     const from = Math.max(base, top - AHEAD);
     const upto = Math.min(this.rowCount, top + count + AHEAD);
@@ -404,6 +428,7 @@ export class LogView {
   // -- moving ----------------------------------------------------------------------------
 
   scrolled() {
+    if (this.following && this.view.scrollTop === this.paintedTop) return; // it went there itself
     const below = this.view.scrollHeight - this.view.scrollTop - this.view.clientHeight;
     this.following = below < (this.rowHeight || 1);
     this.plan();

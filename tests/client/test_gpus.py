@@ -107,7 +107,7 @@ def test_a_waiting_job_is_durable_and_can_be_cancelled(gpu_worker: Worker, submi
     began = time.monotonic()
     second.cancel()
     second.wait(PATIENCE)
-    assert time.monotonic() - began < 6  # one that waits looks by itself after 8 s or more
+    assert time.monotonic() - began < 3
     assert (second.state, second.reason) == ("cancelled", "cancelled as asked")
     assert second.started_at is None
 
